@@ -115,7 +115,5 @@ def grouping(name: str) -> Grouping:
         raise DataError(f"unknown grouping {name!r}{nearest(bare, known)} (known: {', '.join(known)})")
     found = GROUPINGS[bare]
     if version and version != str(found.version):
-        raise DataError(
-            f"grouping {bare!r} is at version {found.version} here, not {version}: use {found.id!r}"
-        )
+        raise DataError(f"grouping {bare!r} is at version {found.version} here, not {version}: use {found.id!r}")
     return found

@@ -39,3 +39,18 @@ def to_rgb(density: Float) -> NDArray[np.uint8]:
 
 
 _DENSITY: Float = (-np.log10((np.arange(256) + 1.0) / 256.0)).astype(np.float32)
+
+
+def jitter_light(rgb: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> Float:
+    """Amounts of haematoxylin, eosin and residual scaled by U(1 - strength, 1 + strength) and shifted a little.
+
+    RGB uint8 [..., 3] -> transmitted light float32 [..., 3], 0 to 1. The shift is U(-1, 1) * strength / 10 of
+    optical density. Scaling amounts is linear in optical density, so it is one 3 x 3 matrix per call.
+    """
+    scale = rng.uniform(1 - strength, 1 + strength, 3).astype(np.float32)
+    shift = (rng.uniform(-1, 1, 3) * strength / 10).astype(np.float32)
+    stains = stain_matrix()  # rows: stains in optical density
+    matrix = np.linalg.inv(stains) @ (scale[:, None] * stains)  # density -> amounts, scaled -> density
+    density = to_density(rgb).reshape(-1, 3) @ matrix.astype(np.float32) + shift @ stains  # [P, 3]
+    light: Float = np.minimum(np.exp(density * np.float32(-np.log(10.0))), np.float32(1.0))
+    return light.reshape(rgb.shape)

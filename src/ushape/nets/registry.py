@@ -125,9 +125,7 @@ register("bridge", "aspp", "parallel dilations and image pooling at the bottom",
 register("attention", "none", "features pass unchanged", _RONNEBERGER, "plain:identity")
 register("attention", "se", "channels are re-weighted from their global means",
          "Hu et al. 2018, arXiv:1709.01507", "attention.se:SqueezeExcitation", reduction=16)  # fmt: skip
-register(
-    "norm", "batch", "batch normalisation", "Ioffe and Szegedy 2015, arXiv:1502.03167", "plain:batch_norm"
-)
+register("norm", "batch", "batch normalisation", "Ioffe and Szegedy 2015, arXiv:1502.03167", "plain:batch_norm")
 register("norm", "none", "no normalisation; convolutions have a bias", _RONNEBERGER, "plain:no_norm")
 register("activation", "relu", "rectifier", _RONNEBERGER, "plain:relu")
 register("head", "single", "one 1x1 convolution at full resolution", _RONNEBERGER, "heads.single:SingleHead")

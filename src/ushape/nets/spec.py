@@ -67,9 +67,7 @@ class Spec:
         if not 0 <= self.dropout < 1:
             raise SpecError(f"dropout {self.dropout!r}: give a probability from 0 up to, not including, 1")
         for axis in AXES:  # options equal to their defaults are dropped: one spec, one form
-            object.__setattr__(
-                self, axis, _normal(lookup(axis, getattr(self, axis).name), getattr(self, axis))
-            )
+            object.__setattr__(self, axis, _normal(lookup(axis, getattr(self, axis).name), getattr(self, axis)))
 
     @property
     def levels(self) -> int:
@@ -166,7 +164,8 @@ def parse(text: str) -> Spec:
                     f"{given[axis]!r} and {name!r} are both modifications of the axis {axis}: keep one of them"
                 )
             given[axis] = name
-            spec = replace(spec, **{axis: Choice(name, _options(modification, options))})
+            changed: dict[str, Any] = {axis: Choice(name, _options(modification, options))}
+            spec = replace(spec, **changed)
     except SpecError as error:
         raise SpecError(f"spec {text!r}: {error}") from None
     return spec

@@ -17,6 +17,8 @@ Each letter of that picture is one axis of the spec. A part is a module with one
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -52,20 +54,18 @@ class UNet(nn.Module):
         widths = spec.widths
 
         def level(cin: int, cout: int) -> nn.Sequential:
-            return nn.Sequential(
-                _part(spec, "block")(cin, cout, style), _part(spec, "attention")(cout, style)
-            )
+            return nn.Sequential(_part(spec, "block")(cin, cout, style), _part(spec, "attention")(cout, style))
 
         self.stem = _part(spec, "stem")(in_channels, widths[0], style)
         self.encoder = nn.ModuleList([level(self.stem.channels, widths[0])])
         self.downs = nn.ModuleList()
-        for fine, coarse in zip(widths, widths[1:], strict=False):
+        for fine, coarse in pairwise(widths):
             self.downs.append(_part(spec, "down")(fine, coarse, style))
             self.encoder.append(level(_channels(self.downs[-1]), coarse))
         self.dropout = Dropout(spec.dropout)
         self.bridge = _part(spec, "bridge")(widths[-1], style)
         self.ups, self.skips, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for fine, coarse in zip(widths, widths[1:], strict=False):  # finest first
+        for fine, coarse in pairwise(widths):  # finest first
             self.ups.append(_part(spec, "up")(coarse, fine, style))
             self.skips.append(_part(spec, "skip")(fine, _channels(self.ups[-1]), style))
             self.decoder.append(level(_channels(self.skips[-1]), fine))
@@ -115,8 +115,6 @@ def parameters(net: nn.Module) -> int:
 
 def _part(spec: Spec, axis: str) -> Any:
     """What makes the module on this axis, with the spec's options bound."""
-    from functools import partial
-
     choice = spec.choice(axis)
     modification = lookup(axis, choice.name)
     options = {**modification.options, **dict(choice.options)}

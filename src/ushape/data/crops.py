@@ -1,0 +1,116 @@
+"""Training crops: which, and how changed, as a pure function of seed, step and place in the batch.
+
+Half of a batch is drawn at random (a patient, a ROI of that patient, a place); the other half is class-balanced (a
+class, a patient in proportion to the square root of that patient's pixels of the class, a pixel of it). The square
+root keeps a thin mislabelled rim in one patient from weighing as much as another patient's real tissue. Because
+nothing depends on what was drawn before, a resumed run and every arm of a study see the same crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ushape.data.classes import Grouping
+from ushape.data.rois import Pixels
+from ushape.data.stain import jitter_light
+from ushape.errors import DataError
+
+STRIDE = 8
+"""Pixels of a class are looked up on a grid of this stride; a class that the grid misses is looked up in full."""
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """size: side in px. balanced: share of class-balanced crops. stain: strength of the stain jitter (0: none)."""
+
+    size: int
+    balanced: float
+    stain: float
+
+
+class Crops:
+    """Crops of a set of ROIs. DataError where a ROI is smaller than a crop or no pixel has a class."""
+
+    def __init__(self, pixels: Sequence[Pixels], grouping: Grouping, settings: CropSettings, seed: int) -> None:
+        self.pixels, self.grouping, self.settings, self.seed = list(pixels), grouping, settings, seed
+        for each in self.pixels:
+            height, width = each.codes.shape
+            if min(height, width) < settings.size:
+                raise DataError(
+                    f"{each.roi.image}: is {width} x {height} px at the pixel size of training, smaller than a "
+                    f"crop of {settings.size}: set crop={min(height, width) // 16 * 16} or less, or a smaller mpp"
+                )
+        patients = sorted({p.roi.patient for p in self.pixels})
+        self._rois_of = [[i for i, p in enumerate(self.pixels) if p.roi.patient == q] for q in patients]
+        self._places = self._index(len(patients))
+
+    def draw(self, step: int, place: int) -> tuple[Float, NDArray[np.int64]]:
+        """Crop number `place` of the batch of `step`: light float32 [S, S, 3] 0 to 1, labels int64 [S, S].
+
+        Labels are class indices or IGNORE. Flips, quarter turns and stain jitter are applied.
+        """
+        rng = np.random.default_rng((self.seed, step, place))
+        size = self.settings.size
+        balanced = rng.random() < self.settings.balanced
+        roi, top, left = self._balanced(rng) if balanced else self._anywhere(rng)
+        window = np.s_[top : top + size, left : left + size]
+        image, codes = self.pixels[roi].image[window], self.pixels[roi].codes[window]
+        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+        image, codes = np.rot90(image, turns), np.rot90(codes, turns)
+        if flip:
+            image, codes = image[:, ::-1], codes[:, ::-1]
+        if self.settings.stain:
+            light = jitter_light(np.ascontiguousarray(image), self.settings.stain, rng)
+        else:
+            light = np.ascontiguousarray(image, dtype=np.float32) / np.float32(255.0)
+        return light, self.grouping.labels(codes).astype(np.int64)
+
+    def _anywhere(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        rois = self._rois_of[rng.integers(len(self._rois_of))]
+        roi = int(rois[rng.integers(len(rois))])
+        height, width = self.pixels[roi].codes.shape
+        size = self.settings.size
+        return roi, int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+
+    def _balanced(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        patients = self._places[rng.integers(len(self._places))]  # of one class
+        weights = np.sqrt([len(places) for places in patients])
+        places = patients[rng.choice(len(patients), p=weights / weights.sum())]
+        roi, y, x = (int(v) for v in places[rng.integers(len(places))])
+        size = self.settings.size
+        height, width = self.pixels[roi].codes.shape
+        # the pixel lies anywhere in the middle half of the crop, as far as the ROI allows
+        top, left = (int(v) - size // 2 + int(rng.integers(-size // 4, size // 4 + 1)) for v in (y, x))
+        return roi, min(max(top, 0), height - size), min(max(left, 0), width - size)
+
+    def _index(self, patients: int) -> list[list[NDArray[np.int32]]]:
+        """For each class that occurs, for each patient that has it: rows (roi, y, x) of its pixels on the grid."""
+        found = []
+        for label in range(len(self.grouping.classes)):
+            by_patient = []
+            for rois in self._rois_of[:patients]:
+                rows = [self._pixels_of(label, roi) for roi in rois]
+                if any(len(r) for r in rows):
+                    by_patient.append(np.concatenate(rows))
+            if by_patient:
+                found.append(by_patient)
+        if not found:
+            raise DataError(
+                f"no pixel of {self.pixels[0].roi.mask.parent} belongs to a class of {self.grouping.id}: "
+                "all of it is ignored; check the masks"
+            )
+        return found
+
+    def _pixels_of(self, label: int, roi: int) -> NDArray[np.int32]:
+        codes = self.pixels[roi].codes
+        stride = STRIDE
+        at = np.argwhere(self.grouping.table[codes[::stride, ::stride]] == label) * stride
+        if not len(at) and np.isin(codes, np.flatnonzero(self.grouping.table == label)).any():
+            at = np.argwhere(self.grouping.table[codes] == label)
+        return np.column_stack([np.full(len(at), roi), at]).astype(np.int32)

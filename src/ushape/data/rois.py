@@ -1,0 +1,239 @@
+"""ROIs on disk, and their pixels at the pixel size that a network works at, memory-mapped.
+
+The official BCSS layout: `FOLDER/rgbs_colorNormalized/NAME.png` and `FOLDER/masks/NAME.png`, PNG or TIFF, with
+NAME like `TCGA-A1-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500`. `images` for the first folder is read as well.
+An image is decoded and resampled once (area for images, nearest for masks) into a cache of raw arrays that
+every process maps; a hundred large ROIs then need no more memory than the crops cut from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ushape.data.classes import CODES
+from ushape.errors import DataError
+from ushape.files import replacing
+
+IMAGE_FOLDERS = ("rgbs_colorNormalized", "images")
+MASK_FOLDER = "masks"
+SUFFIXES = (".png", ".tif", ".tiff")
+MAX_PIXELS = 2**30
+"""Images of more pixels than this are refused as slides or decompression bombs."""
+
+_CACHE_VERSION = 1
+_MPP = re.compile(r"_MPP-(\d+(?:\.\d+)?)")
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Roi:
+    """A region of interest: an image and its mask. `mpp`: the file's pixel size in µm."""
+
+    name: str
+    image: Path
+    mask: Path
+    mpp: float
+
+    @property
+    def patient(self) -> str:
+        return patient_of(self.name)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A ROI's pixels at one pixel size, memory-mapped: image uint8 [H, W, 3], codes uint8 [H, W]."""
+
+    roi: Roi
+    image: Bytes
+    codes: Bytes
+
+
+def patient_of(name: str) -> str:
+    """The patient of a ROI name: its first 12 characters (`TCGA-A1-A0SK`), or the name up to `_` if shorter."""
+    return name.split("_")[0][:12]
+
+
+def institute_of(name: str) -> str:
+    """The institute (tissue source site) of a ROI name: characters 6 and 7."""
+    return name[5:7]
+
+
+def pixel_size(name: str, given: float | None = None) -> float:
+    """Pixel size in µm: what the name says (`..._MPP-0.2500`), else `given`; DataError where neither says."""
+    match = _MPP.search(name)
+    size = float(match[1]) if match else given
+    if size is None:
+        raise DataError(f"{name}: its name gives no pixel size (`_MPP-0.2500`): pass --mpp with its µm per pixel")
+    if not 0.01 <= size <= 100:
+        raise DataError(f"{name}: a pixel size of {size:g} µm cannot be right (0.01 to 100)")
+    return size
+
+
+def image_folder(folder: Path) -> Path:
+    """The folder of images inside `folder`; DataError where there is none."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    for name in IMAGE_FOLDERS:
+        if (folder / name).is_dir():
+            return folder / name
+    raise DataError(f"{folder}: holds no folder of images: expected {IMAGE_FOLDERS[0]}/ and {MASK_FOLDER}/ in it")
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """Images of a folder by name without suffix, sorted; hidden files and other types are passed over."""
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return {p.stem: p for p in files}
+
+
+def find_rois(folder: Path, mpp: float | None = None) -> list[Roi]:
+    """All ROIs of a folder, sorted by name. `mpp`: pixel size where a name does not give it.
+
+    DataError: no such folder, no images, an image without mask, no pixel size. Extra masks are `data check`'s.
+    """
+    images = image_files(image_folder(folder))
+    masks = image_files(folder / MASK_FOLDER) if (folder / MASK_FOLDER).is_dir() else {}
+    if not images:
+        raise DataError(f"{image_folder(folder)}: holds no image ({', '.join(SUFFIXES)})")
+    for name in images:
+        if name not in masks:
+            raise DataError(
+                f"{images[name]}: has no mask {folder / MASK_FOLDER / name}.png: add it, or move the image away"
+            )
+    return [Roi(name, path, masks[name], pixel_size(name, mpp)) for name, path in images.items()]
+
+
+def read_image(path: Path) -> Image.Image:
+    """An RGB image, decoded; DataError naming the file where it is damaged, not RGB, or too large."""
+    image = _decode(path)
+    if image.mode == "RGBA":
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise DataError(f"{path}: has transparent pixels: flatten it to RGB (what lies below is not tissue)")
+        image = image.convert("RGB")
+    if image.mode != "RGB":
+        raise DataError(f"{path}: is {_mode(image)}, not 8-bit RGB: convert it to RGB")
+    return image
+
+
+def read_mask(path: Path) -> Image.Image:
+    """A mask of BCSS codes, decoded; DataError where it is damaged, not 8-bit, or has an unknown code."""
+    mask = _decode(path)
+    if mask.mode not in ("L", "P"):
+        raise DataError(f"{path}: is {_mode(mask)}; a mask holds one 8-bit code a pixel: convert it")
+    codes = np.asarray(mask)
+    present = np.flatnonzero(np.bincount(codes.ravel(), minlength=256))
+    unknown = [int(code) for code in present if int(code) not in CODES]
+    if unknown:
+        y, x = np.argwhere(codes == unknown[0])[0]
+        raise DataError(
+            f"{path}: code {unknown[0]} at x={x}, y={y} is no BCSS code (0 to {max(CODES)}): relabel it, "
+            "or set it to 0 to have it ignored"
+        )
+    return Image.fromarray(codes)
+
+
+def open_pixels(roi: Roi, mpp: float) -> Pixels:
+    """The ROI at `mpp` µm per pixel, memory-mapped from the cache; decoded and resampled on first use.
+
+    DataError where a file is damaged or image and mask differ in size.
+    """
+    files = _cache_files(roi, mpp)
+    if not all(f.is_file() for f in files):
+        image, mask = read_image(roi.image), read_mask(roi.mask)
+        if image.size != mask.size:
+            raise DataError(f"{roi.mask}: is {_size(mask)} px but its image is {_size(image)} px")
+        for path, array in zip(
+            files, (resample_image(image, roi.mpp, mpp), resample_mask(mask, roi.mpp, mpp)), strict=True
+        ):
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.save(file, array)
+    image_array, codes = (cast(Bytes, np.load(f, mmap_mode="r")) for f in files)
+    return Pixels(roi, image_array, codes)
+
+
+def resample_image(image: Image.Image, mpp: float, to: float) -> Bytes:
+    """RGB image at `mpp` -> uint8 [H, W, 3] at `to`: mean over the area when coarser, bilinear when finer."""
+    size = _resampled(image.size, mpp, to)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BOX if to > mpp else Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def resample_mask(mask: Image.Image, mpp: float, to: float) -> Bytes:
+    """Mask at `mpp` -> uint8 [H, W] at `to`: nearest neighbour."""
+    size = _resampled(mask.size, mpp, to)
+    return np.asarray(mask.resize(size, Image.Resampling.NEAREST) if size != mask.size else mask)
+
+
+def fingerprint(rois: list[Roi]) -> str:
+    """SHA-256 over names and file contents of images and masks: two folders with equal ROIs have equal ones."""
+    digest = hashlib.sha256()
+    for roi in rois:
+        digest.update(roi.name.encode())
+        for path in (roi.image, roi.mask):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where decoded pixels are kept: $USHAPE_CACHE, else $XDG_CACHE_HOME/ushape, else ~/.cache/ushape."""
+    given = os.environ.get("USHAPE_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ushape"
+
+
+def _cache_files(roi: Roi, mpp: float) -> tuple[Path, Path]:
+    parts = [str(_CACHE_VERSION), f"{roi.mpp:.6g}", f"{mpp:.6g}"]
+    for path in (roi.image, roi.mask):
+        stat = path.stat()
+        parts += [str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns)]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    return cache_folder() / f"{key}-image.npy", cache_folder() / f"{key}-codes.npy"
+
+
+def _decode(path: Path) -> Image.Image:
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        image = Image.open(path)
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(f"{path}: is {_size(image)} px, over the limit of {MAX_PIXELS} pixels: cut it into ROIs")
+        image.load()
+        return image
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: is no PNG or TIFF image, or damaged: write it again") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: is truncated or damaged ({error}): write it again") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _resampled(size: tuple[int, int], mpp: float, to: float) -> tuple[int, int]:
+    if abs(mpp / to - 1) < 0.01:  # within 1%: the rounding of a name
+        return size
+    return max(1, round(size[0] * mpp / to)), max(1, round(size[1] * mpp / to))
+
+
+def _mode(image: Image.Image) -> str:
+    depth = {
+        "1": "1-bit",
+        "L": "8-bit grey",
+        "P": "8-bit palette",
+        "RGB": "8-bit RGB",
+        "I": "32-bit",
+        "F": "float",
+    }
+    return "16-bit" if image.mode.startswith("I;16") else depth.get(image.mode, image.mode)
+
+
+def _size(image: Image.Image) -> str:
+    return f"{image.width} x {image.height}"

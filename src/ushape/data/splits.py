@@ -1,0 +1,119 @@
+"""Folds that never cut through a patient and that share out every class's pixels.
+
+Few patients hold a rare class; a random split often leaves a fold without it. Folds here minimise, over classes
+and folds, the squared difference between a fold's share of the class's pixels and an even share, by exchanging
+patients from several random starts. The result depends on the pixel counts and the seed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ushape.data.classes import Grouping
+from ushape.data.rois import Pixels
+from ushape.errors import DataError
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Patients of one fold. No patient stands in two of the three."""
+
+    test: tuple[str, ...]
+    validation: tuple[str, ...]
+    train: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, list[str]]:
+        return {part: list(patients) for part, patients in asdict(self).items()}
+
+
+def class_counts(pixels: Sequence[Pixels], grouping: Grouping) -> dict[str, Counts]:
+    """Pixels of each class per patient: {patient: int64 [classes]}, sorted by patient."""
+    counts: dict[str, Counts] = {}
+    for each in pixels:
+        by_label = np.zeros(256, np.int64)
+        np.add.at(by_label, grouping.table, np.bincount(each.codes.ravel(), minlength=256))
+        total = counts.setdefault(each.roi.patient, np.zeros(len(grouping.classes), np.int64))
+        total += by_label[: len(grouping.classes)]
+    return dict(sorted(counts.items()))
+
+
+def make_folds(counts: Mapping[str, Counts], grouping: Grouping, folds: int, seed: int = 0) -> list[Fold]:
+    """`folds` folds over the patients of `counts`; each patient is tested in exactly one.
+
+    Validation patients (a tenth of the patients, at least one) come from outside the fold's test patients, chosen
+    so that the training patients keep their share of every class. DataError where there are too few patients, or
+    where a fold's training patients would hold no pixel of a class that the data has.
+    """
+    patients = sorted(counts)
+    if not (folds >= 2 and len(patients) >= max(folds, 3)):
+        raise DataError(
+            f"{folds} folds over {len(patients)} patients: give 2 to {len(patients)} folds and at least 3 patients"
+        )
+    table = np.stack([counts[p] for p in patients]).astype(float)  # [patients, classes]
+    held = table.sum(axis=0)
+    shares = table / np.where(held > 0, held, 1)  # each patient's share of each class
+    rng = np.random.default_rng(seed)
+    best = min((_exchange(shares, folds, rng) for _ in range(16)), key=lambda a: _cost(shares, a, folds))
+    made = []
+    for fold in range(folds):
+        test = np.flatnonzero(best == fold)
+        rest = np.flatnonzero(best != fold)
+        validation = _validation(shares[rest], max(1, round(len(patients) / 10)))
+        train = np.setdiff1d(rest, rest[validation])
+        empty = [c for c, n, h in zip(grouping.classes, table[train].sum(axis=0), held, strict=True) if h and not n]
+        if empty:
+            raise DataError(
+                f"fold {fold + 1}/{folds}: no training patient has a pixel of {', '.join(empty)} ({grouping.id}): "
+                "use more folds, another seed, or a grouping without it"
+            )
+        names = [tuple(patients[i] for i in part) for part in (test, rest[validation], train)]
+        made.append(Fold(*names))
+    return made
+
+
+def _exchange(shares: NDArray[np.float64], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A balanced random assignment [patients] -> fold, improved by exchanges of two patients until none helps."""
+    order = rng.permutation(len(shares))
+    assignment = np.empty(len(shares), np.int64)
+    assignment[order] = np.arange(len(shares)) % folds
+    sums = np.zeros((folds, shares.shape[1]))
+    np.add.at(sums, assignment, shares)
+    improved = True
+    while improved:
+        improved = False
+        for a in range(len(shares)):
+            for b in range(a + 1, len(shares)):
+                fa, fb = assignment[a], assignment[b]
+                if fa == fb:
+                    continue
+                moved = shares[b] - shares[a]
+                # change of sum of squares when a and b exchange folds
+                change = np.sum(2 * moved * (sums[fa] - sums[fb]) + 2 * moved**2)
+                if change < -1e-12:
+                    sums[fa] += moved
+                    sums[fb] -= moved
+                    assignment[a], assignment[b] = fb, fa
+                    improved = True
+    return assignment
+
+
+def _cost(shares: NDArray[np.float64], assignment: NDArray[np.int64], folds: int) -> float:
+    sums = np.zeros((folds, shares.shape[1]))
+    np.add.at(sums, assignment, shares)
+    return float(np.sum((sums - 1 / folds) ** 2))
+
+
+def _validation(shares: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """`count` of the patients whose class shares come nearest to an even part, chosen one after another."""
+    target = count / len(shares) * shares.sum(axis=0)
+    chosen: list[int] = []
+    for _ in range(count):
+        left = [i for i in range(len(shares)) if i not in chosen]
+        chosen.append(min(left, key=lambda i: float(np.sum((shares[[*chosen, i]].sum(axis=0) - target) ** 2))))
+    return np.array(sorted(chosen))

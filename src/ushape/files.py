@@ -1,0 +1,72 @@
+"""Writing that cannot leave half a file, and reading that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ushape.errors import RunError, UshapeError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and is removed when not.
+
+    RunError where the disk is full or the folder cannot be written; what stood at `path` is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(cannot_write(path, error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> str:
+    """One line for an OSError met in writing `path`."""
+    remedy = "free some space, then start the same command again" if error.errno == 28 else "check the folder"
+    return f"cannot write {path}: {error.strerror or error}; {remedy} (what was written before is kept)"
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Any) -> None:
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, data: Any) -> None:
+    write_text(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+
+
+def read_yaml(path: Path) -> Any:
+    """YAML from a file; UshapeError naming the file where there is none or it cannot be read."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UshapeError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UshapeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def read_json(path: Path) -> Any:
+    """JSON from a file; UshapeError naming the file where there is none or it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UshapeError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UshapeError(f"{path} is not JSON: {error}") from error

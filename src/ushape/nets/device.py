@@ -1,0 +1,44 @@
+"""Where and how precisely a network computes: device, autocast and memory layout."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+from ushape.errors import RunError
+
+Precision = Literal["auto", "float32", "bf16"]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto`: CUDA, else MPS, else CPU; RunError where the device named is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise RunError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}): use cpu") from None
+    return torch.device(name)
+
+
+def pick_precision(wanted: Precision, device: torch.device) -> Literal["float32", "bf16"]:
+    """`auto`: bfloat16 where the device computes it faster than float32, else float32."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        fast = any(capabilities.get(key, False) for key in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))
+    else:
+        fast = False
+    return "bf16" if fast else "float32"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 where `precision` says so; the state belongs to the calling thread."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -1,0 +1,77 @@
+"""A network in one file: safetensors with, in its metadata, all that is needed to use it. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ushape.errors import RunError, UshapeError
+from ushape.files import replacing
+from ushape.nets.spec import from_dict
+from ushape.nets.unet import UNet, build
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network, and what it was made for: `about` holds grouping, mpp, tta, classes, recipe and provenance."""
+
+    net: UNet
+    about: dict[str, Any]
+
+
+def save_weights(path: Path, net: UNet, about: dict[str, Any]) -> None:
+    """Write a network and its description; RunError where the file cannot be written."""
+    data = {**about, "spec": net.spec.to_dict(), "in_channels": net.in_channels, "classes": net.classes}
+    tensors = {k: v.detach().to("cpu").contiguous() for k, v in net.state_dict().items()}
+    save_tensors(path, tensors, {"ushape": json.dumps(data)})
+
+
+def load_weights(path: Path) -> Weights:
+    """Read what `save_weights` wrote, in evaluation mode, on the CPU; `path` may be a run's folder.
+
+    RunError where the file is missing, damaged or not ours.
+    """
+    file = path / "weights.safetensors" if path.is_dir() else path
+    tensors, metadata = load_tensors(file)
+    try:
+        about = json.loads(metadata["ushape"])
+        net = build(from_dict(about["spec"]), about["in_channels"], about["classes"])
+        net.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError, UshapeError) as error:
+        raise RunError(f"{file}: holds no network of ushape ({str(error).splitlines()[0]})") from error
+    return Weights(net.eval(), about)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # what a full disk looks like from here
+            raise OSError(28 if "os error 28" in str(error) else 5, str(error)) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; RunError where it is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        remedy = "train it first" if not path.exists() else "it is damaged or no safetensors file"
+        raise RunError(f"cannot read weights {path}: {remedy} ({str(error).splitlines()[0]})") from error
+
+
+def as_input(light: Tensor) -> Tensor:
+    """Light 0 to 1, [N, H, W, 3] -> what networks here take: [N, 3, H, W], roughly zero mean and unit variance."""
+    mean = light.new_tensor(INPUT_MEAN)
+    return ((light - mean) / INPUT_SCALE).movedim(-1, 1)  # channels_last in memory
+
+
+INPUT_MEAN = (0.75, 0.6, 0.75)
+INPUT_SCALE = 0.2
+"""Constants near the mean and deviation of light through H&E sections; part of every network's definition."""

@@ -1,0 +1,96 @@
+"""Whole images through a network: tiles, test-time augmentation, blending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ushape.data.classes import Grouping
+from ushape.data.rois import Pixels
+from ushape.errors import RunError
+from ushape.nets.device import autocast
+from ushape.nets.unet import UNet
+from ushape.nets.weights import as_input
+from ushape.predict.score import Matrix, confusion
+from ushape.predict.tiling import Blend, cut, plan
+from ushape.threads import Lanes
+
+Float = NDArray[np.float32]
+
+TTA: dict[str, tuple[tuple[int, bool], ...]] = {
+    "none": ((0, False),),
+    "flips": ((0, False), (2, False), (0, True), (2, True)),  # left-right, up-down and both
+    "d4": tuple(product(range(4), (False, True))),
+}
+"""Test-time augmentations: (quarter turns, then left-right flip); probabilities are averaged."""
+
+
+class Predictor:
+    """A network, a device and lanes: images in, class probabilities out."""
+
+    def __init__(self, net: UNet, device: torch.device, precision: str, lanes: Lanes, tta: str = "none") -> None:
+        if tta not in TTA:
+            raise RunError(f"tta {tta!r}: give one of {', '.join(TTA)}")
+        self.net = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.device, self.precision, self.lanes, self.tta = device, precision, lanes, tta
+
+    def probabilities(self, image: NDArray[np.uint8]) -> Float:
+        """RGB uint8 [H, W, 3] of any size -> float32 [classes, H, W], summing to 1 over the classes."""
+        layout = plan(*image.shape[:2])
+        blend = Blend(layout, self.net.classes)
+
+        def one(corner: tuple[int, int]) -> tuple[tuple[int, int], Float]:
+            return corner, self._tile(cut(image, corner, layout.size))
+
+        for corner, tile in self.lanes.map(one, layout.corners):
+            blend.add(corner, tile)
+        return blend.mean()
+
+    def labels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """RGB uint8 [H, W, 3] -> the likeliest class of each pixel, uint8 [H, W]."""
+        return self.probabilities(image).argmax(0).astype(np.uint8)
+
+    @torch.inference_mode()
+    def _tile(self, tile: NDArray[np.uint8]) -> Float:
+        x = as_input(torch.from_numpy(tile).to(self.device)[None] / 255)  # [1, 3, S, S]
+        total = torch.zeros((), device=self.device)
+        for turns, flip in TTA[self.tta]:
+            scores = self._scores(_turn(x, turns, flip)).float()
+            total = total + _turn_back(scores.softmax(1), turns, flip)
+        mean: Float = (total[0] / len(TTA[self.tta])).cpu().numpy()
+        return mean
+
+    def _scores(self, x: Tensor) -> Tensor:
+        with autocast(self.precision, self.device):
+            scores = self.net(x.contiguous(memory_format=torch.channels_last))
+        assert isinstance(scores, Tensor)  # a network in evaluation gives the finest level alone
+        return scores
+
+
+def evaluate(
+    predictor: Predictor,
+    pixels: Iterable[Pixels],
+    grouping: Grouping,
+    keep: Callable[[Pixels, NDArray[np.uint8]], None] | None = None,
+) -> Iterator[tuple[str, Matrix]]:
+    """Predict whole ROIs: yields (name, confusion matrix) of each; `keep` is handed each label map."""
+    for each in pixels:
+        predicted = predictor.labels(each.image)
+        if keep:
+            keep(each, predicted)
+        yield each.roi.name, confusion(grouping.labels(each.codes), predicted, len(grouping.classes))
+
+
+def _turn(x: Tensor, turns: int, flip: bool) -> Tensor:
+    x = torch.rot90(x, turns, (2, 3))
+    return x.flip(3) if flip else x
+
+
+def _turn_back(x: Tensor, turns: int, flip: bool) -> Tensor:
+    x = x.flip(3) if flip else x
+    return torch.rot90(x, -turns, (2, 3))

@@ -1,0 +1,48 @@
+"""What a prediction leaves on disk: label maps with class colours, overlays, composition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ushape.data.classes import IGNORE, Grouping
+from ushape.files import replacing
+
+Labels = NDArray[np.uint8]
+
+
+def label_image(labels: Labels, grouping: Grouping) -> Image.Image:
+    """Labels uint8 [H, W] -> 8-bit palette image: pixel value = class index, ignored pixels white."""
+    image = Image.fromarray(labels)
+    palette = np.full((256, 3), 255, np.uint8)
+    palette[: len(grouping.classes)] = grouping.colours
+    palette[len(grouping.classes) : IGNORE] = 0
+    image.putpalette(palette.tobytes())
+    return image
+
+
+def save_labels(path: Path, labels: Labels, grouping: Grouping) -> None:
+    """Write a label map as PNG; RunError where it cannot be written."""
+    with replacing(path) as temporary:
+        label_image(labels, grouping).save(temporary, format="PNG")
+
+
+def overlay(image: NDArray[np.uint8], labels: Labels, grouping: Grouping, strength: float = 0.4) -> Image.Image:
+    """RGB uint8 [H, W, 3] with class colours laid over it."""
+    colours = np.array([*grouping.colours, (255, 255, 255)], np.float32)
+    laid = colours[np.minimum(labels, len(grouping.classes))]
+    return Image.fromarray((image * (1 - strength) + laid * strength).astype(np.uint8))
+
+
+def composition(labels: Labels, mpp: float, grouping: Grouping) -> dict[str, Any]:
+    """Area in mm² and share of the whole for each class; `mpp`: µm per pixel of the label map."""
+    counts = np.bincount(labels.ravel(), minlength=len(grouping.classes))[: len(grouping.classes)]
+    area = counts * (mpp / 1000) ** 2
+    return {
+        c: {"mm2": round(float(a), 6), "share": round(float(a / area.sum()), 6) if area.sum() else None}
+        for c, a in zip(grouping.classes, area, strict=True)
+    }

@@ -1,0 +1,100 @@
+"""Overlapping tiles with reflected margins, blended without seams.
+
+A plan lays square tiles over an image, beyond its border by a margin, neighbours overlapping by two margins. Border
+pixels see mirrored tissue (as in U-Net's overlap-tile strategy, Ronneberger et al. 2015, section 2). A tile's
+weight falls linearly to its edge over the overlap, so predictions pass smoothly from tile to tile. Offsets are
+multiples of `GRID`, so that all tiles pool on one grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRID = 64
+"""Tile sizes, margins and offsets are multiples of this."""
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tiles over an image of height x width: `size` px square, top-left corners `corners` (y, x), may be negative."""
+
+    height: int
+    width: int
+    size: int
+    margin: int
+    corners: tuple[tuple[int, int], ...]
+
+
+def plan(height: int, width: int, size: int = 512, margin: int = 64) -> Plan:
+    """Tiles that cover the image, each pixel at least `margin` from the edge of one of them.
+
+    size, margin: multiples of GRID, margin < size / 2. An image that fits into a smaller tile gets a smaller one.
+    ValueError on other sizes.
+    """
+    if size % GRID or margin % GRID or not 0 <= 2 * margin < size or min(height, width) < 1:
+        raise ValueError(f"tile size {size} and margin {margin} must be multiples of {GRID}, margin under half a tile")
+    need = -(-(max(height, width) + 2 * margin) // GRID) * GRID
+    size = min(size, need)
+    rows, columns = (_starts(length, size, margin) for length in (height, width))
+    return Plan(height, width, size, margin, tuple((y, x) for y in rows for x in columns))
+
+
+def _starts(length: int, size: int, margin: int) -> range:
+    step = size - 2 * margin
+    return range(-margin, max(length - margin, -margin + 1), step)
+
+
+def cut(image: NDArray[np.uint8], corner: tuple[int, int], size: int) -> NDArray[np.uint8]:
+    """The tile at `corner` of an image [H, W, ...], mirrored beyond its border: [size, size, ...]."""
+    rows, columns = (_mirror(np.arange(start, start + size), n) for start, n in zip(corner, image.shape, strict=False))
+    top, left = rows.min(), columns.min()
+    inside = image[top : rows.max() + 1, left : columns.max() + 1]  # a view: a mapped image is read only here
+    return inside[rows - top][:, columns - left]
+
+
+def _mirror(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Indices reflected into 0..length-1 without repeating the border pixel, however far outside they lie."""
+    if length == 1:
+        return np.zeros_like(index)
+    period = 2 * (length - 1)
+    index = np.abs(index) % period
+    return np.minimum(index, period - index)
+
+
+def window(size: int, margin: int) -> Float:
+    """Blending weights of a tile, float32 [size, size], above 0: 1 inside, falling to the edge over 2 margins."""
+    distance = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5  # [size]
+    ramp = np.minimum(distance / max(2 * margin, 1), 1).astype(np.float32)
+    weights: Float = np.minimum.outer(ramp, ramp)
+    return weights
+
+
+class Blend:
+    """Accumulates weighted tiles and gives their mean."""
+
+    def __init__(self, plan: Plan, channels: int) -> None:
+        self.plan = plan
+        self._window = window(plan.size, plan.margin)
+        self._sum = np.zeros((channels, plan.height, plan.width), np.float32)
+        self._weight = np.zeros((plan.height, plan.width), np.float32)
+
+    def add(self, corner: tuple[int, int], tile: Float) -> None:
+        """Add what a tile [channels, size, size] at `corner` says of the pixels inside the image."""
+        y, x = corner
+        size = self.plan.size
+        top, left = max(y, 0), max(x, 0)
+        bottom, right = min(y + size, self.plan.height), min(x + size, self.plan.width)
+        inner = np.s_[top - y : bottom - y, left - x : right - x]
+        outer = np.s_[top:bottom, left:right]
+        self._sum[:, *outer] += tile[:, *inner] * self._window[inner]
+        self._weight[outer] += self._window[inner]
+
+    def mean(self) -> Float:
+        """The blended image, float32 [channels, H, W]."""
+        result: Float = self._sum / self._weight
+        return result

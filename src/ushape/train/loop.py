@@ -1,0 +1,353 @@
+"""One training run, from a plan to weights: the whole loop, to be read from top to bottom.
+
+Every step cuts its batch into `shards` of equal size. Each shard is drawn, augmented, passed forward and backward by
+one lane (see `ushape.threads`) on a replica of the network: replicas share parameters, and have gradients and
+normalisation statistics of their own, which are summed and averaged in a fixed order. So the weights do not
+depend, in a single bit, on how many lanes there are, on what else the machine does, or on interruptions.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ushape import __version__
+from ushape.data.classes import grouping
+from ushape.data.crops import Crops, CropSettings
+from ushape.data.rois import Pixels, Roi, open_pixels
+from ushape.errors import RunError
+from ushape.files import cannot_write, write_json
+from ushape.nets.device import autocast, pick_precision
+from ushape.nets.parts.plain import Dropout
+from ushape.nets.spec import Spec
+from ushape.nets.unet import UNet, build
+from ushape.nets.weights import as_input, load_tensors, save_tensors, save_weights
+from ushape.predict.engine import Predictor, evaluate
+from ushape.predict.outputs import save_labels
+from ushape.predict.score import Matrix, macro_dice, plain
+from ushape.threads import Lanes
+from ushape.train.losses import segmentation_loss
+from ushape.train.recipe import Recipe
+
+Progress = Callable[[int, float], None]
+"""Called after each step with the number of steps done and the loss."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What one run is: network, recipe, ROIs and seed. `test` is looked at once, after the last step."""
+
+    spec: Spec
+    recipe: Recipe
+    seed: int
+    train: tuple[Roi, ...]
+    validation: tuple[Roi, ...] = ()
+    test: tuple[Roi, ...] = ()
+
+
+def train(
+    plan: RunPlan,
+    folder: Path,
+    lanes: Lanes,
+    device: torch.device,
+    progress: Progress = lambda step, loss: None,
+    save_every: float = 20.0,
+) -> None:
+    """Train into `folder`, going on from the state found there; returns when weights and scores are written.
+
+    Writes log.csv (a row a step), validation.csv, state.safetensors (every `save_every` seconds and when
+    interrupted; gone at the end), weights.safetensors, and, where the plan has test ROIs, rois.json and predictions/.
+    RunError: loss not finite, disk full. DataError: pixels that cannot be used.
+    """
+    recipe = plan.recipe
+    try:
+        if not (folder / "weights.safetensors").exists():
+            pixels = [open_pixels(roi, recipe.mpp) for roi in plan.train]
+            validation = [open_pixels(roi, recipe.mpp) for roi in plan.validation]
+            run = _Run(plan, folder, lanes, device, pixels, validation)
+            run.fit(progress, save_every)
+            run.finish()
+        if plan.test and not (folder / "rois.json").exists():
+            score_test(plan, folder, lanes, device)
+    except OSError as error:
+        raise RunError(cannot_write(folder, error)) from error
+
+
+class _Run:
+    """The state of a run: replicas, optimiser, averaged weights, the best of them so far."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        folder: Path,
+        lanes: Lanes,
+        device: torch.device,
+        pixels: list[Pixels],
+        validation: list[Pixels],
+    ) -> None:
+        recipe = plan.recipe
+        self.plan, self.folder, self.lanes, self.device = plan, folder, lanes, device
+        self.precision = pick_precision(recipe.precision, device)
+        self.grouping = grouping(recipe.grouping)
+        settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain)
+        self.crops, self.validation = Crops(pixels, self.grouping, settings, plan.seed), validation
+
+        net = build(plan.spec, in_channels=3, classes=len(self.grouping.classes), seed=plan.seed)
+        self.net: UNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
+        self.replicas = [self.net.train(), *(copy.deepcopy(self.net) for _ in range(recipe.shards - 1))]
+        self.parameters = list(self.net.parameters())
+        for replica in self.replicas[1:]:
+            for mine, shared in zip(replica.parameters(), self.parameters, strict=True):
+                mine.data = shared.data  # one storage, a gradient each
+        decayed = [p for p in self.parameters if p.ndim > 1]
+        free = [p for p in self.parameters if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
+            betas=(0.9, 0.99),
+        )
+        for p in self.parameters:  # AdamW would make these at its first step; a resumed run fills them before
+            zeros = (torch.zeros_like(p, memory_format=torch.preserve_format) for _ in range(2))
+            self.optimiser.state[p] = dict(zip(("exp_avg", "exp_avg_sq"), zeros, strict=True), step=torch.zeros(()))
+        self.step, self.seconds = 0, 0.0
+        self.best: dict[str, Tensor] = {}
+        self.best_step, self.best_dice = 0, -1.0
+
+    # -- the loop ----------------------------------------------------------------------------------------------
+
+    def fit(self, progress: Progress, save_every: float) -> None:
+        recipe = self.plan.recipe
+        self._load()
+        progress(self.step, math.nan)
+        began = saved = time.monotonic() - self.seconds, time.monotonic()
+        start, last_save, save_cost = began[0], saved[1], 0.0
+        looks = validation_steps(recipe) if self.validation else frozenset()
+        with (self.folder / "log.csv").open("a", newline="") as log:
+            try:
+                while self.step < recipe.steps:
+                    loss, norm, rate = self._update()
+                    self.step += 1
+                    self.seconds = time.monotonic() - start
+                    log.write(f"{self.step},{loss:.6g},{norm:.6g},{rate:.6g},{self.seconds:.3f}\n")
+                    log.flush()
+                    if self.step in looks:
+                        self._validate()
+                    progress(self.step, loss)
+                    now = time.monotonic()
+                    if now - last_save > max(save_every, 50 * save_cost):  # at most 2% of the time
+                        self._save()
+                        last_save, save_cost = time.monotonic(), time.monotonic() - now
+            except (KeyboardInterrupt, RunError):
+                if all(bool(torch.isfinite(p).all()) for p in self.parameters):
+                    self._save()
+                raise
+
+    def _update(self) -> tuple[float, float, float]:
+        """One optimisation step: its loss, gradient norm and learning rate; RunError where they are not finite."""
+        recipe = self.plan.recipe
+        losses = list(self.lanes.map(self._shard, range(recipe.shards)))
+        for ours, *others in zip(*(r.parameters() for r in self.replicas), strict=True):
+            for other in others:
+                if other.grad is not None and ours.grad is not None:
+                    ours.grad += other.grad
+                other.grad = None
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip))
+        loss = sum(losses)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise RunError(
+                f"{self.folder}: the loss is {loss:g} and the gradient {norm:g} at step {self.step + 1}: training "
+                f"stopped; the checkpoint of step {self.step} is kept. Start a new run with a lower rate (now "
+                f"{recipe.rate:g}) or clip (now {recipe.clip:g})"
+            )
+        rate = learning_rate(recipe, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._share_statistics()
+        self._average_weights()
+        return loss, norm, rate
+
+    def _shard(self, shard: int) -> float:
+        """Draw a shard, pass it forward and backward on its replica; its part of the loss."""
+        recipe, replica = self.plan.recipe, self.replicas[shard]
+        share = recipe.batch // recipe.shards
+        drawn = [self.crops.draw(self.step, shard * share + i) for i in range(share)]
+        light = torch.from_numpy(np.stack([d[0] for d in drawn])).to(self.device)  # [n, S, S, 3]
+        labels = torch.from_numpy(np.stack([d[1] for d in drawn])).to(self.device)  # [n, S, S]
+        for module in replica.modules():
+            if isinstance(module, Dropout):
+                module.generator.manual_seed((self.plan.seed * 1_000_003 + self.step) * 64 + shard)
+        with autocast(self.precision, self.device):
+            scores = replica(as_input(light).contiguous(memory_format=torch.channels_last))
+        loss = segmentation_loss(scores, labels, recipe.dice) / recipe.shards
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _share_statistics(self) -> None:
+        """Give every replica the mean of all replicas' running statistics."""
+        for buffers in zip(*(r.buffers() for r in self.replicas), strict=True):
+            if buffers[0].is_floating_point():
+                buffers[0].copy_(torch.stack(buffers).mean(0))
+            for other in buffers[1:]:
+                other.copy_(buffers[0])
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        """Exponential moving average of parameters and statistics, warming up from the first steps' weights."""
+        keep = min(self.plan.recipe.ema, (1 + self.step) / (10 + self.step))
+        for averaged, now in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
+            if averaged.is_floating_point():
+                averaged.lerp_(now, 1 - keep)
+            else:
+                averaged.copy_(now)
+
+    def _validate(self) -> None:
+        """Score the averaged weights on the validation patients; keep them if they are the best so far."""
+        predictor = Predictor(self.average, self.device, self.precision, self.lanes)
+        matrices = [m for _, m in evaluate(predictor, self.validation, self.grouping)]
+        dice = float(macro_dice(np.sum(matrices, axis=0)))
+        if dice > self.best_dice:
+            self.best_step, self.best_dice = self.step, dice
+            self.best = {k: v.clone() for k, v in self.average.state_dict().items()}
+        with (self.folder / "validation.csv").open("a") as file:
+            file.write(f"{self.step},{dice:.6f}\n")
+
+    # -- files -------------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Tensor]:
+        """All tensors that the next step depends on, by name."""
+        state = {f"net.{k}": v for k, v in self.net.state_dict().items()}
+        state |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for name, p in self.net.named_parameters():
+            state |= {f"{key}.{name}": v for key, v in self.optimiser.state[p].items()}
+        return state
+
+    def _save(self) -> None:
+        tensors = self._state() | {f"best.{k}": v for k, v in self.best.items()}
+        about = {"step": self.step, "seconds": self.seconds, "best_step": self.best_step, "best_dice": self.best_dice}
+        copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
+        save_tensors(self.folder / "state.safetensors", copies, {"state": json.dumps(about)})
+
+    def _load(self) -> None:
+        """Go on from state.safetensors where there is one; logs are cut back to its step."""
+        path = self.folder / "state.safetensors"
+        if path.exists():
+            tensors, metadata = load_tensors(path)
+            for name, mine in self._state().items():
+                mine.detach().copy_(tensors[name])
+            self.best = {k[5:]: v.to(self.device) for k, v in tensors.items() if k.startswith("best.")}
+            about = json.loads(metadata["state"])
+            self.step, self.seconds = about["step"], about["seconds"]
+            self.best_step, self.best_dice = about["best_step"], about["best_dice"]
+            for replica in self.replicas[1:]:
+                for mine, shared in zip(replica.buffers(), self.net.buffers(), strict=True):
+                    mine.copy_(shared)
+        _cut_back(self.folder / "log.csv", "step,loss,gradient_norm,rate,seconds", self.step)
+        _cut_back(self.folder / "validation.csv", "step,macro_dice", self.step)
+
+    def finish(self) -> None:
+        """Write the chosen weights and remove the state."""
+        if self.best:
+            self.average.load_state_dict(self.best)
+        recipe = self.plan.recipe
+        about = {
+            "ushape": __version__,
+            "grouping": self.grouping.describe(),
+            "mpp": recipe.mpp,
+            "tta": recipe.tta,
+            "recipe": recipe.to_dict(),
+            "seed": self.plan.seed,
+            "precision": self.precision,
+            "chosen_step": self.best_step or self.step,
+            "trained_on": sorted({roi.patient for roi in self.plan.train}),
+            "validated_on": sorted({roi.patient for roi in self.plan.validation}),
+        }
+        save_weights(self.folder / "weights.safetensors", self.average, about)
+        (self.folder / "state.safetensors").unlink(missing_ok=True)
+
+
+def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) -> None:
+    """Predict the test ROIs with the run's weights: rois.json and predictions/."""
+    from ushape.nets.weights import load_weights
+
+    weights, groups = load_weights(folder), grouping(plan.recipe.grouping)
+    precision = pick_precision(plan.recipe.precision, device)
+    predictor = Predictor(weights.net, device, precision, lanes, plan.recipe.tta)
+    pixels = (open_pixels(roi, plan.recipe.mpp) for roi in plan.test)
+    matrices: dict[str, Matrix] = dict(
+        evaluate(
+            predictor,
+            pixels,
+            groups,
+            keep=lambda each, labels: save_labels(folder / "predictions" / f"{each.roi.name}.png", labels, groups),
+        )
+    )
+    rois = {
+        roi.name: {
+            "patient": roi.patient,
+            "macro_dice": plain(macro_dice(matrices[roi.name])),
+            "confusion": matrices[roi.name].tolist(),
+        }
+        for roi in plan.test
+    }
+    write_json(folder / "rois.json", rois)
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """One cycle (Smith and Topin 2018, arXiv:1708.07120): cosine from rate / 25 up to rate, then down to rate / 1e4."""
+    top = recipe.warmup * recipe.steps
+    if step < top:
+        low, high, done = recipe.rate / 25, recipe.rate, step / top
+    else:
+        low, high, done = recipe.rate, recipe.rate / 1e4, (step - top) / max(recipe.steps - top, 1)
+    return high + (low - high) * (1 + math.cos(math.pi * done)) / 2
+
+
+def validation_steps(recipe: Recipe) -> frozenset[int]:
+    """The steps after which the validation patients are scored: evenly over the last half, the last step included."""
+    count = recipe.validations
+    return frozenset(max(1, round(recipe.steps * (0.5 + 0.5 * i / count))) for i in range(1, count + 1))
+
+
+def read_log(path: Path) -> dict[str, list[float]]:
+    """Columns of log.csv or validation.csv by name; empty where there is no file."""
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
+
+
+def _cut_back(path: Path, header: str, step: int) -> None:
+    """Keep a log's rows up to `step`, whatever a killed process left behind them."""
+    kept = [header]
+    for line in path.read_text().splitlines()[1:] if path.exists() else []:
+        first, comma, _ = line.partition(",")
+        if comma and first.isdigit() and int(first) <= step and line.count(",") == header.count(","):
+            kept.append(line)
+    path.write_text("\n".join(kept) + "\n")
+
+
+def describe(plan: RunPlan) -> dict[str, Any]:
+    """Plain data that identifies a run: equal descriptions are the same run."""
+    return {
+        "ushape": __version__,
+        "spec": plan.spec.name,
+        "network": plan.spec.to_dict(),
+        "recipe": plan.recipe.to_dict(),
+        "seed": plan.seed,
+        "rois": {part: [roi.name for roi in getattr(plan, part)] for part in ("train", "validation", "test")},
+    }

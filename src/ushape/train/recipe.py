@@ -1,0 +1,110 @@
+"""How a network is trained: one frozen set of numbers, read from YAML, every key checked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from ushape.data.classes import grouping
+from ushape.errors import RecipeError, UshapeError, nearest
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The default is the package's best known recipe for a few ROIs on a CPU (about 10 core-minutes).
+
+    Data: grouping; mpp, pixel size in µm that images are resampled to; crop, side in px; balanced, share of
+    class-balanced crops; stain, strength of the stain jitter. Optimisation: steps of batch crops; shards, parts of
+    a batch that are computed apart (batch normalisation sees one part; the result does not depend on how many
+    threads compute them); AdamW with a one-cycle schedule to `rate` after a share `warmup` of the steps;
+    clip, largest norm of the gradient; ema, decay of the averaged weights that are evaluated and kept; dice, weight
+    of the soft Dice loss beside cross-entropy. Choice: validations, how many times the validation patients are
+    looked at, evenly over the last half of the steps. tta: test-time augmentation of the final evaluation.
+    precision: auto takes bfloat16 where the device computes it fast.
+    """
+
+    grouping: str = "bcss-5"
+    mpp: float = 1.2
+    crop: int = 160
+    balanced: float = 0.5
+    stain: float = 0.2
+    steps: int = 1200
+    batch: int = 16
+    shards: int = 4
+    rate: float = 2e-3
+    warmup: float = 0.15
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.99
+    dice: float = 1.0
+    validations: int = 6
+    tta: Literal["none", "flips", "d4"] = "flips"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+
+    def __post_init__(self) -> None:
+        try:
+            grouping(self.grouping)
+        except UshapeError as error:
+            raise RecipeError(str(error)) from None
+        bounds: dict[str, tuple[float, float]] = {
+            "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "steps": (1, 10**7),
+            "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9), "weight_decay": (0, 1),
+            "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "validations": (1, 1000),
+        }  # fmt: skip
+        for key, (low, high) in bounds.items():
+            if not low <= getattr(self, key) <= high:
+                raise RecipeError(f"recipe: {key}={getattr(self, key)!r} is out of range: give {low:g} to {high:g}")
+        if self.batch % self.shards:
+            raise RecipeError(f"recipe: batch={self.batch} does not divide into shards={self.shards} equal parts")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def make_recipe(values: object, base: Recipe | None = None, where: str = "recipe") -> Recipe:
+    """`base` (the default recipe) with some keys changed; RecipeError on unknown keys and wrong types."""
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}: a recipe is a mapping of keys, not {type(values).__name__}")
+    hints = get_type_hints(Recipe)
+    known = [f.name for f in fields(Recipe)]
+    checked = {}
+    for key, value in values.items():
+        if key not in known:
+            raise RecipeError(f"{where}: unknown key {key!r}{nearest(str(key), known)} (known: {', '.join(known)})")
+        kind = hints[key]
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise RecipeError(f"{where}: {key}={value!r}: give one of {', '.join(get_args(kind))}")
+        elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            value = float(value)
+        elif not isinstance(value, kind) or isinstance(value, bool):
+            raise RecipeError(f"{where}: {key}={value!r}: give a value of type {kind.__name__}")
+        checked[key] = value
+    return replace(base or Recipe(), **checked)
+
+
+def read_settings(pairs: list[str]) -> dict[str, Any]:
+    """`key=value` texts of a command line -> values, read as YAML scalars (`2e-3` is a number)."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {pair}: write key=value")
+        if key in settings:
+            raise RecipeError(f"--set {key}: is given twice: keep one of them")
+        try:
+            settings[key] = float(text) if _scientific(text) else yaml.safe_load(text)
+        except yaml.YAMLError:
+            settings[key] = text
+    return settings
+
+
+def _scientific(text: str) -> bool:
+    """YAML 1.1 reads 2e-3 as text; people who write recipes mean a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "e" in text.lower()

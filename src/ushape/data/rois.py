@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -108,7 +109,24 @@ def find_rois(folder: Path, mpp: float | None = None) -> list[Roi]:
             raise DataError(
                 f"{images[name]}: has no mask {folder / MASK_FOLDER / name}.png: add it, or move the image away"
             )
+    for one, other in twice_spelt(images):
+        raise DataError(f"{folder}: {one!r} and {other!r} look like one patient spelt two ways: rename the files")
     return [Roi(name, path, masks[name], pixel_size(name, mpp)) for name, path in images.items()]
+
+
+def twice_spelt(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of patients that differ only in case, separators, or O for 0 and I for 1: one patient, probably.
+
+    Compared are the first ten letters and digits of a name, which in TCGA's scheme are the patient.
+    """
+    seen: dict[str, str] = {}
+    pairs = []
+    for name in names:
+        plain = re.sub(r"[^A-Z0-9]", "", name.upper())[:10].translate(str.maketrans("OI", "01"))
+        first = seen.setdefault(plain, patient_of(name))
+        if first != patient_of(name) and (first, patient_of(name)) not in pairs:
+            pairs.append((first, patient_of(name)))
+    return pairs
 
 
 def read_image(path: Path) -> Image.Image:

@@ -50,7 +50,9 @@ def jitter_light(rgb: NDArray[np.uint8], strength: float, rng: np.random.Generat
     scale = rng.uniform(1 - strength, 1 + strength, 3).astype(np.float32)
     shift = (rng.uniform(-1, 1, 3) * strength / 10).astype(np.float32)
     stains = stain_matrix()  # rows: stains in optical density
-    matrix = np.linalg.inv(stains) @ (scale[:, None] * stains)  # density -> amounts, scaled -> density
-    density = to_density(rgb).reshape(-1, 3) @ matrix.astype(np.float32) + shift @ stains  # [P, 3]
+    matrix = (np.linalg.inv(stains) @ (scale[:, None] * stains)).astype(np.float32)  # density -> density
+    before = to_density(rgb).reshape(-1, 3)  # [P, 3]
+    # spelt out, not `before @ matrix`: a threaded matrix product would fight with the other lanes
+    density = before[:, :1] * matrix[0] + before[:, 1:2] * matrix[1] + before[:, 2:] * matrix[2] + shift @ stains
     light: Float = np.minimum(np.exp(density * np.float32(-np.log(10.0))), np.float32(1.0))
     return light.reshape(rgb.shape)

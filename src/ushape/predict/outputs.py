@@ -46,3 +46,16 @@ def composition(labels: Labels, mpp: float, grouping: Grouping) -> dict[str, Any
         c: {"mm2": round(float(a), 6), "share": round(float(a / area.sum()), 6) if area.sum() else None}
         for c, a in zip(grouping.classes, area, strict=True)
     }
+
+
+def save_prediction(path: Path, labels: Labels, size: tuple[int, int], grouping: Grouping) -> None:
+    """Write a label map at the image's own (width, height), nearest neighbour."""
+    image = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
+    save_labels(path, np.asarray(image), grouping)
+
+
+def save_overlay(path: Path, image: Image.Image, labels: Labels, grouping: Grouping) -> None:
+    """Write the image at the label map's size with class colours laid over it, as JPEG."""
+    shrunk = np.asarray(image.resize((labels.shape[1], labels.shape[0]), Image.Resampling.BOX))
+    with replacing(path) as temporary:
+        overlay(shrunk, labels, grouping).save(temporary, format="JPEG", quality=90)

@@ -14,9 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,35 +23,23 @@ from torch import Tensor
 from ushape import __version__
 from ushape.data.classes import grouping
 from ushape.data.crops import Crops, CropSettings
-from ushape.data.rois import Pixels, Roi, open_pixels
+from ushape.data.rois import Pixels, open_pixels
 from ushape.errors import RunError
 from ushape.files import cannot_write, write_json
 from ushape.nets.device import autocast, pick_precision
 from ushape.nets.parts.plain import Dropout
-from ushape.nets.spec import Spec
 from ushape.nets.unet import UNet, build
-from ushape.nets.weights import as_input, load_tensors, save_tensors, save_weights
+from ushape.nets.weights import as_input, load_tensors, load_weights, save_tensors, save_weights
 from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.outputs import save_labels
 from ushape.predict.score import Matrix, macro_dice, plain
 from ushape.threads import Lanes
 from ushape.train.losses import segmentation_loss
 from ushape.train.recipe import Recipe
+from ushape.train.run import RunPlan
 
 Progress = Callable[[int, float], None]
 """Called after each step with the number of steps done and the loss."""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What one run is: network, recipe, ROIs and seed. `test` is looked at once, after the last step."""
-
-    spec: Spec
-    recipe: Recipe
-    seed: int
-    train: tuple[Roi, ...]
-    validation: tuple[Roi, ...] = ()
-    test: tuple[Roi, ...] = ()
 
 
 def train(
@@ -130,8 +116,7 @@ class _Run:
         recipe = self.plan.recipe
         self._load()
         progress(self.step, math.nan)
-        began = saved = time.monotonic() - self.seconds, time.monotonic()
-        start, last_save, save_cost = began[0], saved[1], 0.0
+        start, last_save, save_cost = time.monotonic() - self.seconds, time.monotonic(), 0.0
         looks = validation_steps(recipe) if self.validation else frozenset()
         with (self.folder / "log.csv").open("a", newline="") as log:
             try:
@@ -281,8 +266,6 @@ class _Run:
 
 def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) -> None:
     """Predict the test ROIs with the run's weights: rois.json and predictions/."""
-    from ushape.nets.weights import load_weights
-
     weights, groups = load_weights(folder), grouping(plan.recipe.grouping)
     precision = pick_precision(plan.recipe.precision, device)
     predictor = Predictor(weights.net, device, precision, lanes, plan.recipe.tta)
@@ -339,15 +322,3 @@ def _cut_back(path: Path, header: str, step: int) -> None:
         if comma and first.isdigit() and int(first) <= step and line.count(",") == header.count(","):
             kept.append(line)
     path.write_text("\n".join(kept) + "\n")
-
-
-def describe(plan: RunPlan) -> dict[str, Any]:
-    """Plain data that identifies a run: equal descriptions are the same run."""
-    return {
-        "ushape": __version__,
-        "spec": plan.spec.name,
-        "network": plan.spec.to_dict(),
-        "recipe": plan.recipe.to_dict(),
-        "seed": plan.seed,
-        "rois": {part: [roi.name for roi in getattr(plan, part)] for part in ("train", "validation", "test")},
-    }

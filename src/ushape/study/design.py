@@ -1,0 +1,137 @@
+"""What a study is: arms, folds and seeds over one folder of ROIs, written down before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ushape
+from ushape.data.classes import grouping
+from ushape.data.rois import find_rois, fingerprint, open_pixels
+from ushape.data.splits import Fold, class_counts, make_folds
+from ushape.errors import RunError
+from ushape.files import read_json, read_yaml, write_json
+from ushape.nets.spec import Spec, parse
+from ushape.nets.unet import build
+from ushape.train.recipe import Recipe, make_recipe
+from ushape.train.run import RunPlan, claim
+
+FOLD_SEED = 0
+"""Folds depend on the data alone: every study of one folder has the same ones."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms x folds x seeds. The first spec is the baseline that the others are compared with."""
+
+    specs: tuple[Spec, ...]
+    recipe: Recipe
+    data: Path
+    mpp: float | None
+    folds: tuple[Fold, ...]
+    seeds: int
+    fingerprint: str
+
+    @property
+    def arms(self) -> dict[str, Spec]:
+        """Folder name of each arm -> its spec, baseline first."""
+        return {arm_folder(spec): spec for spec in self.specs}
+
+    def run_folder(self, arm: str, fold: int, seed: int) -> Path:
+        """Folder of one run inside the study's; fold counts from 1."""
+        return Path(arm) / f"fold{fold}-seed{seed}"
+
+    def runs(self) -> Iterator[tuple[str, int, int]]:
+        """(arm, fold, seed) of every run: all arms of a fold together, so that partial results are comparable."""
+        for seed in range(self.seeds):
+            for fold in range(1, len(self.folds) + 1):
+                for arm in self.arms:
+                    yield arm, fold, seed
+
+    def plan(self, arm: str, fold: int, seed: int) -> RunPlan:
+        """The run of one arm, fold and seed. Arms share seeds: they see the same crops in the same order."""
+        rois, patients = find_rois(self.data, self.mpp), self.folds[fold - 1]
+        parts: dict[str, Any] = {
+            part: tuple(roi for roi in rois if roi.patient in getattr(patients, part))
+            for part in ("train", "validation", "test")
+        }
+        return RunPlan(self.arms[arm], self.recipe, seed, self.data, mpp=self.mpp, **parts)
+
+
+def plan_study(specs: list[Spec], recipe: Recipe, data: Path, mpp: float | None, folds: int, seeds: int) -> Study:
+    """Look at the data and fix folds; DataError or RunError where they cannot be made."""
+    if len(specs) != len(set(specs)):
+        twice = next(s for s in specs if specs.count(s) > 1)
+        raise RunError(f"{twice.name} is given twice: an arm is compared with others, not with itself")
+    if seeds < 1:
+        raise RunError(f"--seeds {seeds}: give at least 1")
+    rois, groups = find_rois(data, mpp), grouping(recipe.grouping)
+    for spec in specs:
+        build(spec, classes=len(groups.classes))  # what cannot be built is refused before anything is trained
+    counts = class_counts([open_pixels(roi, recipe.mpp) for roi in rois], groups)
+    made = make_folds(counts, groups, folds, FOLD_SEED)
+    return Study(tuple(specs), recipe, data, mpp, tuple(made), seeds, fingerprint(rois))
+
+
+def open_study(folder: Path, study: Study) -> None:
+    """Write study.yaml and folds.json, or find the same study in the folder; RunError where it is another's."""
+    content = {
+        "specs": [spec.name for spec in study.specs],
+        "recipe": study.recipe.to_dict(),
+        "data": str(study.data.resolve()),
+        "mpp": study.mpp,
+        "fingerprint": study.fingerprint,
+        "folds": len(study.folds),
+        "seeds": study.seeds,
+        "versions": versions(),
+    }
+    claim(folder, folder / "study.yaml", content, "study")
+    if not (folder / "folds.json").exists():
+        write_json(folder / "folds.json", [fold.to_dict() for fold in study.folds])
+
+
+def read_study(folder: Path) -> Study:
+    """The study of a folder; RunError where there is none."""
+    if not (folder / "study.yaml").exists():
+        raise RunError(f"{folder}: holds no study.yaml: give a folder that `ushape compare` made")
+    data = read_yaml(folder / "study.yaml")
+    try:
+        folds = tuple(Fold(**{k: tuple(v) for k, v in fold.items()}) for fold in read_json(folder / "folds.json"))
+        return Study(
+            specs=tuple(parse(name) for name in data["specs"]),
+            recipe=make_recipe(data["recipe"]),
+            data=Path(data["data"]),
+            mpp=data["mpp"],
+            folds=folds,
+            seeds=data["seeds"],
+            fingerprint=data["fingerprint"],
+        )
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error
+
+
+def arm_folder(spec: Spec) -> str:
+    """A folder name for a spec: `unet[width=16]+residual` -> `unet-width-16+residual`."""
+    return re.sub(r"[^a-z0-9+.]+", "-", spec.name.replace("]", "")).strip("-")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result: the code of the rooms that train and predict, and their libraries."""
+    root = Path(ushape.__file__).parent
+    digest = hashlib.sha256()
+    for room in ("data", "nets", "train", "predict"):
+        for file in sorted((root / room).rglob("*.py")):
+            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    libraries = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pillow")}
+    return {
+        "ushape": ushape.__version__,
+        "code": digest.hexdigest()[:16],
+        "python": platform.python_version(),
+        **libraries,
+    }

@@ -1,0 +1,133 @@
+"""A run's folder: the plan written into it, read back from it, and never mixed with another run's.
+
+`python -m ushape.train.run FOLDER` trains what `FOLDER/run.yaml` says; studies start their runs so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ushape import __version__
+from ushape.data.rois import Roi, find_rois
+from ushape.errors import RunError, UshapeError
+from ushape.files import read_yaml, write_yaml
+from ushape.nets.spec import Spec, from_dict
+from ushape.train.recipe import Recipe, make_recipe
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What one run is: network, recipe, ROIs and seed. `test` is looked at once, after the last step.
+
+    `data` is the folder of all ROIs, `validation_data` that of the validation ROIs where they lie elsewhere, `mpp`
+    the pixel size of images whose names do not say it.
+    """
+
+    spec: Spec
+    recipe: Recipe
+    seed: int
+    data: Path
+    train: tuple[Roi, ...]
+    validation: tuple[Roi, ...] = ()
+    test: tuple[Roi, ...] = ()
+    validation_data: Path | None = None
+    mpp: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that identifies the run: equal dictionaries are the same run."""
+        return {
+            "ushape": __version__,
+            "name": self.spec.name,
+            "spec": self.spec.to_dict(),
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+            "data": str(self.data.resolve()),
+            "validation_data": str(self.validation_data.resolve()) if self.validation_data else None,
+            "mpp": self.mpp,
+            "rois": {part: [roi.name for roi in getattr(self, part)] for part in PARTS},
+        }
+
+
+def open_run(folder: Path, plan: RunPlan) -> None:
+    """Write the plan into a new folder, or find the same plan there; RunError where the folder is another's."""
+    file = folder / "run.yaml"
+    claim(folder, file, plan.to_dict(), "run")
+
+
+def claim(folder: Path, file: Path, content: dict[str, Any], kind: str) -> None:
+    """Make `folder` this run's or study's own: write `file`, or find the same content in it.
+
+    RunError where the folder holds something else; nothing in it is then touched.
+    """
+    if file.exists():
+        there = read_yaml(file)
+        there = there if isinstance(there, dict) else {}
+        for key in dict.fromkeys((*content, *there)):
+            if there.get(key) != content.get(key):
+                raise RunError(
+                    f"{folder} belongs to another {kind}: its {key} is {_short(there.get(key))}, not "
+                    f"{_short(content.get(key))}: choose another --out, or repeat the command that began it"
+                )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder} exists and is no {kind} of ushape: choose another --out, or empty it")
+    else:
+        write_yaml(file, content)
+
+
+def read_run(folder: Path) -> RunPlan:
+    """The plan of a run's folder; RunError or DataError where it or its ROIs are gone."""
+    data = read_yaml(folder / "run.yaml")
+    try:
+        folders = {"train": Path(data["data"]), "test": Path(data["data"])}
+        folders["validation"] = Path(data["validation_data"] or data["data"])
+        found = {path: {roi.name: roi for roi in find_rois(path, data["mpp"])} for path in set(folders.values())}
+        parts = {part: tuple(found[folders[part]][name] for name in data["rois"][part]) for part in PARTS}
+        return RunPlan(
+            spec=from_dict(data["spec"]),
+            recipe=make_recipe(data["recipe"]),
+            seed=data["seed"],
+            data=Path(data["data"]),
+            validation_data=Path(data["validation_data"]) if data["validation_data"] else None,
+            mpp=data["mpp"],
+            **parts,
+        )
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder / 'run.yaml'}: is no run of ushape, or its ROIs are gone ({error!r})") from error
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def main() -> None:
+    """Train the run of a folder in one lane, on CPU or the device of $USHAPE_DEVICE; stop when the parent is gone."""
+    from ushape.nets.device import pick_device
+    from ushape.threads import Lanes
+    from ushape.train.loop import train
+
+    parent = os.getppid()
+
+    def watch(step: int, loss: float) -> None:
+        if os.getppid() != parent:
+            raise KeyboardInterrupt
+
+    folder = Path(sys.argv[1])
+    try:
+        with Lanes(1) as lanes:
+            train(read_run(folder), folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")), watch)
+    except UshapeError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

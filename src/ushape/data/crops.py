@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ushape.data.classes import Grouping
 from ushape.data.rois import Pixels
@@ -27,11 +28,15 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CropSettings:
-    """size: side in px. balanced: share of class-balanced crops. stain: strength of the stain jitter (0: none)."""
+    """size: side in px. balanced: share of class-balanced crops. stain: strength of the stain jitter (0: none).
+
+    scale: windows are 1 / (1 + scale) to 1 + scale times the crop's side, resampled to it (0: always the side).
+    """
 
     size: int
     balanced: float
     stain: float
+    scale: float = 0.0
 
 
 class Crops:
@@ -58,9 +63,14 @@ class Crops:
         rng = np.random.default_rng((self.seed, step, place))
         size = self.settings.size
         balanced = rng.random() < self.settings.balanced
-        roi, top, left = self._balanced(rng) if balanced else self._anywhere(rng)
-        window = np.s_[top : top + size, left : left + size]
+        reach = np.log1p(self.settings.scale)
+        side = round(size * float(np.exp(rng.uniform(-reach, reach))))
+        roi, top, left, side = self._balanced(rng, side) if balanced else self._anywhere(rng, side)
+        window = np.s_[top : top + side, left : left + side]
         image, codes = self.pixels[roi].image[window], self.pixels[roi].codes[window]
+        if side != size:
+            image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+            codes = np.asarray(Image.fromarray(codes).resize((size, size), Image.Resampling.NEAREST))
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
         image, codes = np.rot90(image, turns), np.rot90(codes, turns)
         if flip:
@@ -71,23 +81,23 @@ class Crops:
             light = np.ascontiguousarray(image, dtype=np.float32) / np.float32(255.0)
         return light, self.grouping.labels(codes).astype(np.int64)
 
-    def _anywhere(self, rng: np.random.Generator) -> tuple[int, int, int]:
+    def _anywhere(self, rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:
         rois = self._rois_of[rng.integers(len(self._rois_of))]
         roi = int(rois[rng.integers(len(rois))])
         height, width = self.pixels[roi].codes.shape
-        size = self.settings.size
-        return roi, int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+        side = min(side, height, width)
+        return roi, int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side
 
-    def _balanced(self, rng: np.random.Generator) -> tuple[int, int, int]:
+    def _balanced(self, rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:
         patients = self._places[rng.integers(len(self._places))]  # of one class
         weights = np.sqrt([len(places) for places in patients])
         places = patients[rng.choice(len(patients), p=weights / weights.sum())]
         roi, y, x = (int(v) for v in places[rng.integers(len(places))])
-        size = self.settings.size
         height, width = self.pixels[roi].codes.shape
-        # the pixel lies anywhere in the middle half of the crop, as far as the ROI allows
-        top, left = (int(v) - size // 2 + int(rng.integers(-size // 4, size // 4 + 1)) for v in (y, x))
-        return roi, min(max(top, 0), height - size), min(max(left, 0), width - size)
+        side = min(side, height, width)
+        # the pixel lies anywhere in the middle half of the window, as far as the ROI allows
+        top, left = (v - side // 2 + int(rng.integers(-side // 4, side // 4 + 1)) for v in (y, x))
+        return roi, min(max(top, 0), height - side), min(max(left, 0), width - side), side
 
     def _index(self, patients: int) -> list[list[NDArray[np.int32]]]:
         """For each class that occurs, for each patient that has it: rows (roi, y, x) of its pixels on the grid."""

@@ -52,6 +52,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     with replacing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata)
+            temporary.chmod(0o644)  # safetensors writes files that only their owner reads
         except SafetensorError as error:  # what a full disk looks like from here
             raise OSError(28 if "os error 28" in str(error) else 5, str(error)) from error
 

@@ -82,7 +82,7 @@ def absences(results: Results) -> list[str]:
     notes = []
     over = f"of {count(results.data.rois, 'ROI')}"
     if len(results.seeds) > 1:
-        over += " on average over seeds"
+        over = f"of {results.data.rois * len(results.seeds):,} predictions ({over[3:]} x {len(results.seeds)} seeds)"
     for name in results.grouping.classes:
         times = {arm.name: arm.absent.get(name, 0) for arm in results.arms}
         if not any(times.values()):

@@ -94,7 +94,7 @@ def _arm(
         for roi, matrix in evidence[arm, seed].items():
             matrices[f"{roi}@{seed}"], patients[f"{roi}@{seed}"] = matrix, rois[roi].patient
     made = summary(matrices, patients, groups.classes)
-    absent = {c: n // study.seeds for c, n in made.pop("absent").items()}
+    absent = made.pop("absent")
     runs = [folder / study.run_folder(*run) for run in study.runs() if run[0] == arm]
     minutes = sum(read_log(run / "log.csv")["seconds"][-1] for run in runs) / 60
     return {

@@ -16,7 +16,8 @@ class Recipe:
     """The default is the package's best known recipe for a few ROIs on a CPU (about 10 core-minutes).
 
     Data: grouping; mpp, pixel size in µm that images are resampled to; crop, side in px; balanced, share of
-    class-balanced crops; stain, strength of the stain jitter. Optimisation: steps of batch crops; shards, parts of
+    class-balanced crops; stain, strength of the stain jitter; scale, reach
+    of the zoom (windows of 1 / (1 + scale) to 1 + scale times the crop). Optimisation: steps of batch crops; shards, parts of
     a batch that are computed apart (batch normalisation sees one part; the result does not depend on how many
     threads compute them); AdamW with a one-cycle schedule to `rate` after a share `warmup` of the steps;
     clip, largest norm of the gradient; ema, decay of the averaged weights that are evaluated and kept; dice, weight
@@ -30,6 +31,7 @@ class Recipe:
     crop: int = 160
     balanced: float = 0.5
     stain: float = 0.2
+    scale: float = 0.0
     steps: int = 1200
     batch: int = 16
     shards: int = 4
@@ -49,7 +51,7 @@ class Recipe:
         except UshapeError as error:
             raise RecipeError(str(error)) from None
         bounds: dict[str, tuple[float, float]] = {
-            "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "steps": (1, 10**7),
+            "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "scale": (0, 3), "steps": (1, 10**7),
             "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9), "weight_decay": (0, 1),
             "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "validations": (1, 1000),
         }  # fmt: skip

@@ -1,0 +1,69 @@
+"""A small study: six ROIs of five patients, two arms, two folds, two seeds, trained in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ushape.data.phantom import write_phantom
+from ushape.nets.spec import parse
+from ushape.study import runner
+from ushape.study.design import Study, open_study, plan_study
+from ushape.study.results import write_results
+from ushape.threads import Lanes
+from ushape.train.loop import train
+from ushape.train.recipe import Recipe
+from ushape.train.run import read_run
+
+BASELINE, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
+RECIPE = Recipe(crop=48, batch=4, shards=2, steps=3, validations=2, rate=0.02, tta="none")
+
+MakeStudy = Callable[..., Study]
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six ROIs; the last is made a second one of patient 4."""
+    folder = tmp_path_factory.mktemp("study") / "phantom"
+    write_phantom(folder, patients=6, size=96)
+    for path in sorted(folder.rglob("PHAN-P2-0005-DX1*.png")):
+        path.rename(path.with_name(path.name.replace("P2-0005-DX1", "P1-0004-DX2")))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_study(phantom: Path) -> MakeStudy:
+    def make(*specs: str, recipe: Recipe = RECIPE, folds: int = 2, seeds: int = 1, data: Path = phantom) -> Study:
+        return plan_study([parse(s) for s in specs or (BASELINE, OTHER)], recipe, data, None, folds, seeds)
+
+    return make
+
+
+class InProcess:
+    """Stands for a run's process: trains in this one before anybody asks."""
+
+    def __init__(self, folder: Path) -> None:
+        with Lanes(1) as lanes:
+            train(read_run(folder), folder, lanes, torch.device("cpu"))
+        self.returncode = 0
+        self.pid = os.getpid()
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+@pytest.fixture(scope="session")
+def finished(make_study: MakeStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished study with two seeds."""
+    folder = tmp_path_factory.mktemp("study") / "finished"
+    study = make_study(seeds=2)
+    open_study(folder, study)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_start", lambda run, *_: InProcess(run))
+        runner.run_study(study, folder, jobs=1, interval=0.0)
+    write_results(folder)
+    return folder

@@ -1,0 +1,226 @@
+"""What a study is, written down before anything is trained."""
+
+import re
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ushape.data.crops import Crops
+from ushape.data.phantom import write_phantom
+from ushape.errors import DataError, RunError, SpecError
+from ushape.files import read_json, read_yaml
+from ushape.nets.spec import Spec, parse
+from ushape.study import design
+from ushape.study.design import Study, arm_folder, open_study, read_study
+from ushape.threads import Lanes
+from ushape.train.loop import train
+from ushape.train.recipe import Recipe
+from ushape.train.run import open_run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_study_is_read_back_as_it_was_written(tmp_path: Path, make_study: Any):
+    study = make_study(seeds=2)
+    open_study(tmp_path / "study", study)
+    assert read_study(tmp_path / "study") == study
+
+
+def test_folds_are_written_with_the_patients_of_each(tmp_path: Path, make_study: Any):
+    study = make_study()
+    open_study(tmp_path / "study", study)
+    written = read_json(tmp_path / "study" / "folds.json")
+    parts = ("test", "validation", "train")
+    assert [{p: fold[p] for p in parts} for fold in written] == [fold.to_dict() for fold in study.folds]
+    tested = [p for fold in written for p in fold["test"]]
+    assert len(tested) == len(set(tested)) == 5
+    for fold in written:
+        assert sorted(p for part in parts for p in fold[part]) == sorted(tested)
+
+
+def test_folds_are_written_with_the_share_of_class_pixels_that_each_holds(tmp_path: Path, make_study: Any):
+    open_study(tmp_path / "study", make_study())
+    shares = [fold["shares"] for fold in read_json(tmp_path / "study" / "folds.json")]
+    assert list(shares[0]) == ["tumor", "stroma", "inflammatory", "necrosis", "other"]
+    for name in shares[0]:
+        assert sum(each[name] for each in shares) == pytest.approx(1, abs=1e-3)
+        assert all(0 < each[name] < 1 for each in shares)
+
+
+def test_the_same_study_has_the_same_folds(make_study: Any):
+    assert make_study().folds == make_study().folds
+
+
+def test_all_arms_of_a_fold_come_together_and_seeds_one_after_another(make_study: Any):
+    runs = list(make_study(seeds=2).runs())
+    arms = list(make_study().arms)
+    assert runs == [(arm, fold, seed) for seed, fold, arm in product((0, 1), (1, 2), arms)]
+
+
+def test_a_plan_holds_the_rois_of_its_folds_patients(make_study: Any):
+    study: Study = make_study()
+    for fold in (1, 2):
+        plan = study.plan(next(iter(study.arms)), fold, 3)
+        assert plan.seed == 3
+        for part in ("train", "validation", "test"):
+            patients = getattr(study.folds[fold - 1], part)
+            assert {roi.patient for roi in getattr(plan, part)} == set(patients)
+        assert len({*plan.train, *plan.validation, *plan.test}) == 6
+
+
+def test_arms_see_the_same_crops_in_the_same_order(tmp_path: Path, make_study: Any, monkeypatch: pytest.MonkeyPatch):
+    study, seen, draw = make_study(), {}, Crops.draw
+
+    def watched(crops: Crops, step: int, place: int) -> Any:
+        light, labels = draw(crops, step, place)
+        seen[arm].append((step, place, light.tobytes(), labels.tobytes()))
+        return light, labels
+
+    monkeypatch.setattr(Crops, "draw", watched)
+    for arm in study.arms:
+        seen[arm] = []
+        open_run(tmp_path / arm, study.plan(arm, 1, 0))
+        with Lanes(1) as lanes:
+            train(study.plan(arm, 1, 0), tmp_path / arm, lanes, torch.device("cpu"))
+    one, other = seen.values()
+    assert len(one) == 3 * 4
+    assert one == other
+    assert len({crop[2] for crop in one}) > 6
+
+
+def other_study(study: Study, key: str) -> Study:
+    changes = {
+        "specs": {"specs": (study.specs[0], parse("unet[width=4,levels=3]+dense"))},
+        "recipe": {"recipe": replace(study.recipe, steps=4)},
+        "data": {"data": study.data / "elsewhere"},
+        "mpp": {"mpp": 0.5},
+        "fingerprint": {"fingerprint": "0" * 64},
+        "folds": {"folds": study.folds[:1]},
+        "seeds": {"seeds": 3},
+    }
+    return replace(study, **changes[key])
+
+
+@pytest.mark.parametrize("key", ["specs", "recipe", "data", "mpp", "fingerprint", "folds", "seeds"])
+def test_another_study_is_refused_by_the_key_that_differs_and_the_folder_stays(
+    tmp_path: Path, make_study: Any, key: str
+):
+    study = make_study()
+    open_study(tmp_path / "study", study)
+    before = contents(tmp_path / "study")
+    with pytest.raises(RunError, match=rf"belongs to another study: its {key} is .*--out") as caught:
+        open_study(tmp_path / "study", other_study(study, key))
+    assert "\n" not in str(caught.value)
+    assert contents(tmp_path / "study") == before
+
+
+def test_a_study_of_another_version_of_the_code_is_refused(
+    tmp_path: Path, make_study: Any, monkeypatch: pytest.MonkeyPatch
+):
+    open_study(tmp_path / "study", make_study())
+    monkeypatch.setattr(design, "versions", lambda: {"ushape": "0.0.1"})
+    with pytest.raises(RunError, match="its versions is"):
+        open_study(tmp_path / "study", make_study())
+
+
+def test_every_setting_of_the_recipe_is_written(tmp_path: Path, make_study: Any):
+    open_study(tmp_path / "study", make_study())
+    assert read_yaml(tmp_path / "study" / "study.yaml")["recipe"] == make_study().recipe.to_dict()
+
+
+def test_the_order_of_specs_matters_since_the_first_is_the_baseline(tmp_path: Path, make_study: Any):
+    study = make_study()
+    open_study(tmp_path / "study", study)
+    with pytest.raises(RunError, match="its specs is"):
+        open_study(tmp_path / "study", replace(study, specs=study.specs[::-1]))
+
+
+def test_a_foreign_folder_is_refused_and_untouched(tmp_path: Path, make_study: Any):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match="is no study of ushape: choose another --out"):
+        open_study(tmp_path, make_study())
+    assert contents(tmp_path) == {"thesis.tex": b"years of work"}
+
+
+def test_a_changed_image_changes_the_fingerprint(tmp_path: Path, make_study: Any):
+    write_phantom(tmp_path / "a", patients=4, size=64)
+    before = make_study(data=tmp_path / "a", recipe=Recipe(crop=32)).fingerprint
+    write_phantom(tmp_path / "b", patients=4, size=64)
+    assert make_study(data=tmp_path / "b", recipe=Recipe(crop=32)).fingerprint == before
+    mask = next((tmp_path / "b" / "masks").iterdir())
+    image = design_image(mask)
+    image[0, 0] = 2
+    save(image, mask)
+    assert make_study(data=tmp_path / "b", recipe=Recipe(crop=32)).fingerprint != before
+
+
+def design_image(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def save(array: np.ndarray, path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(array).save(path)
+
+
+def test_one_spec_twice_is_refused_whatever_its_spelling(make_study: Any):
+    with pytest.raises(RunError, match=r"unet\[width=4\]\+residual\+se is given twice"):
+        make_study("unet[width=4]", "unet[width=4]+residual+se", "unet[width=4]+se+residual")
+
+
+def test_no_seeds_are_refused(make_study: Any):
+    with pytest.raises(RunError, match="--seeds 0: give at least 1"):
+        make_study(seeds=0)
+
+
+def test_more_folds_than_patients_are_refused(make_study: Any):
+    with pytest.raises(DataError, match="6 folds over 5 patients: give 2 to 5 folds"):
+        make_study(folds=6)
+
+
+@pytest.mark.parametrize("part", ["se[reduction=0]", "aspp[rates=0-1]", "dilated-parallel-3[dilations=0-1-2]"])
+def test_a_spec_that_cannot_be_built_is_refused(make_study: Any, part: str):
+    with pytest.raises(SpecError):
+        make_study("unet[width=4]", f"unet[width=4]+{part}")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "specs: [unet]"])
+def test_a_damaged_study_is_told(tmp_path: Path, text: str):
+    (tmp_path / "study.yaml").write_text(text)
+    (tmp_path / "folds.json").write_text("[]")
+    with pytest.raises(RunError, match="is no study of ushape"):
+        read_study(tmp_path)
+
+
+def test_a_folder_without_a_study_is_told_with_the_remedy(tmp_path: Path):
+    with pytest.raises(RunError, match="give a folder that `ushape compare` made"):
+        read_study(tmp_path)
+
+
+def some_specs() -> list[Spec]:
+    brackets = ["", "width=8", "width=16", "widths=8-16-33", "width=8,levels=3", "depth=1", "dropout=0.25"]
+    brackets += ["norm=none", "stem=dilated-parallel-3", "stem=dilated-parallel-3[dilations=1-2-3],depth=3"]
+    behind = ["", "+residual", "+dense", "+dilated-parallel-3", "+aspp", "+aspp[rates=2-4-6]", "+aspp[rates=2-46]"]
+    behind += ["+residual+se", "+se[reduction=8]", "+attention-gate+aspp", "+deep-supervision"]
+    return [parse(f"unet[{b}]{a}" if b else f"unet{a}") for b, a in product(brackets, behind)]
+
+
+def test_arms_have_folders_of_their_own_with_names_that_any_file_system_takes():
+    folders = [arm_folder(spec) for spec in some_specs()]
+    assert len({f.lower() for f in folders}) == len({spec.name for spec in some_specs()})
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]*", f) and ".." not in f and not f.endswith(".") for f in folders)
+
+
+def test_the_folder_of_an_arm_can_be_read():
+    assert arm_folder(parse("unet[width=16]+residual")) == "unet-width-16+residual"

@@ -1,0 +1,162 @@
+"""Losses: ignored pixels are not there, and what is there is computed as the formulas say."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from ushape.data.classes import IGNORE
+from ushape.train.losses import cross_entropy, one_hot, segmentation_loss, soft_dice
+
+CLASSES = 4
+BAD = st.sampled_from([math.inf, -math.inf, math.nan, 1e30, -7.0])
+
+
+def batch(seed: int, size: int = 8, ignored: float = 0.3) -> tuple[Tensor, Tensor]:
+    """Random scores [2, CLASSES, S, S] and labels [2, S, S] of which a share is ignored."""
+    random = torch.Generator().manual_seed(seed)
+    scores = torch.randn(2, CLASSES, size, size, generator=random)
+    labels = torch.randint(CLASSES, (2, size, size), generator=random)
+    labels[torch.rand(labels.shape, generator=random) < ignored] = IGNORE
+    return scores, labels
+
+
+def pyramid(seed: int, size: int = 8, levels: int = 3) -> list[Tensor]:
+    return [batch(seed + i, size // 2**i)[0] for i in range(levels)]
+
+
+def loss_and_gradients(scores: list[Tensor], labels: Tensor, dice: float) -> tuple[Tensor, list[Tensor]]:
+    leaves = [s.clone().requires_grad_() for s in scores]
+    loss = segmentation_loss(leaves if len(leaves) > 1 else leaves[0], labels, dice)
+    loss.backward()
+    return loss.detach(), [leaf.grad for leaf in leaves if leaf.grad is not None]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), bad=BAD, dice=st.sampled_from([0.0, 1.0, 0.3]), levels=st.integers(1, 3),
+       share=st.sampled_from([0.1, 0.5, 0.95, 1.0]))  # fmt: skip
+def test_scores_at_ignored_pixels_change_nothing_and_get_no_gradient(seed, bad, dice, levels, share):
+    labels = batch(seed, ignored=share)[1]
+    scores = pyramid(seed, levels=levels)
+    changed = [s.clone() for s in scores]
+    masks = [(labels if i == 0 else labels[:, 2**i // 2 :: 2**i, 2**i // 2 :: 2**i]) == IGNORE for i in range(levels)]
+    for each, mask in zip(changed, masks, strict=True):
+        each.movedim(1, -1)[mask] = bad
+    loss, gradients = loss_and_gradients(scores, labels, dice)
+    other, other_gradients = loss_and_gradients(changed, labels, dice)
+    assert torch.equal(loss, other)
+    assert torch.isfinite(loss)
+    for one, two, mask in zip(gradients, other_gradients, masks, strict=True):
+        assert torch.equal(one, two)
+        assert (two.movedim(1, -1)[mask] == 0).all()
+        assert (one.movedim(1, -1)[~mask] != 0).any() == bool((~mask).any())
+
+
+def test_changing_a_counted_score_changes_the_loss():
+    scores, labels = batch(0)
+    changed = scores.clone()
+    n, y, x = (int(v) for v in (labels != IGNORE).nonzero()[0])
+    changed[n, 0, y, x] += 1
+    assert segmentation_loss(scores, labels, 1.0) != segmentation_loss(changed, labels, 1.0)
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_all_ignored_is_a_loss_of_zero_with_zero_gradients(levels: int):
+    labels = torch.full((2, 8, 8), IGNORE)
+    loss, gradients = loss_and_gradients(pyramid(0, levels=levels), labels, 1.0)
+    assert loss == 0
+    assert all((g == 0).all() for g in gradients)
+
+
+def test_cross_entropy_is_torchs_with_ignore_index():
+    scores, labels = batch(3)
+    ours = segmentation_loss(scores, labels, 0.0)
+    torch.testing.assert_close(ours, F.cross_entropy(scores, labels, ignore_index=IGNORE))
+
+
+def test_half_precision_scores_are_computed_in_single_precision():
+    scores, labels = batch(4)
+    half = segmentation_loss(scores.bfloat16(), labels, 1.0)
+    assert half.dtype == torch.float32
+    assert torch.equal(half, segmentation_loss(scores.bfloat16().float(), labels, 1.0))
+
+
+def test_dice_of_a_hand_example():
+    # two pixels of class 0 and one of class 1 count, the fourth does not; class 2 has no pixel
+    labels = torch.tensor([[[0, 0], [1, IGNORE]]])
+    p = torch.tensor([[[[0.5, 1.0], [0.25, 0.9]], [[0.25, 0.0], [0.5, 0.1]], [[0.25, 0.0], [0.25, 0.0]]]])
+    first = 2 * (0.5 + 1.0) / ((0.5 + 1.0 + 0.25) + 2)
+    second = 2 * 0.5 / ((0.25 + 0.0 + 0.5) + 1)
+    torch.testing.assert_close(soft_dice(p, one_hot(labels, 3)), torch.tensor(1 - (first + second) / 2))
+
+
+def test_classes_without_a_counted_pixel_are_left_out_of_dice():
+    scores, labels = batch(5)
+    labels[labels == 2] = IGNORE
+    p = scores.softmax(1)
+    truth = one_hot(labels, CLASSES)
+    kept = [0, 1, 3]
+    torch.testing.assert_close(soft_dice(p, truth), soft_dice(p[:, kept], truth[:, kept]))
+    assert soft_dice(truth, truth) == 0
+
+
+def test_dice_sums_over_the_batch_and_not_over_images():
+    scores, labels = batch(6)
+    p, truth = scores.softmax(1), one_hot(labels, CLASSES)
+    side_by_side = soft_dice(torch.cat([*p[:, None]], dim=3), torch.cat([*truth[:, None]], dim=3))
+    torch.testing.assert_close(soft_dice(p, truth), side_by_side)
+
+
+def test_dice_is_weighted():
+    scores, labels = batch(7)
+    alone = segmentation_loss(scores, labels, 0.0)
+    dice = soft_dice(scores.softmax(1), one_hot(labels, CLASSES) * 1.0)
+    torch.testing.assert_close(segmentation_loss(scores, labels, 2.5), alone + 2.5 * dice)
+
+
+def test_perfect_scores_have_nearly_no_loss():
+    labels = batch(8)[1]
+    assert segmentation_loss(one_hot(labels, CLASSES) * 50, labels, 1.0) < 1e-4
+
+
+def test_one_hot_has_nothing_where_ignored():
+    truth = one_hot(torch.tensor([[[1, IGNORE]]]), 3)
+    assert truth.tolist() == [[[[0, 0]], [[1, 0]], [[0, 0]]]]
+
+
+def test_cross_entropy_of_a_hand_example():
+    log_p = torch.tensor([[[[0.5, 0.25]], [[0.5, 0.75]]]]).log()
+    truth = one_hot(torch.tensor([[[0, 1]]]), 2)
+    torch.testing.assert_close(cross_entropy(log_p, truth), torch.tensor(-(math.log(0.5) + math.log(0.75)) / 2))
+
+
+def test_supervised_levels_weigh_half_of_the_finer_one():
+    labels = batch(9)[1]
+    scores = pyramid(9)
+    at = [labels, labels[:, 1::2, 1::2], labels[:, 2::4, 2::4]]
+    each = [segmentation_loss(s, a, 1.0) for s, a in zip(scores, at, strict=True)]
+    expected = (each[0] + each[1] / 2 + each[2] / 4) / 1.75
+    torch.testing.assert_close(segmentation_loss(scores, labels, 1.0), expected)
+
+
+def test_one_level_in_a_list_is_the_level_alone():
+    scores, labels = batch(10)
+    assert torch.equal(segmentation_loss([scores], labels, 1.0), segmentation_loss(scores, labels, 1.0))
+
+
+def test_coarse_scores_beyond_the_image_count_nowhere():
+    # an image of 6 x 6 is padded to 8 x 8 inside a three-level network: coarser scores cover the padding
+    labels = batch(11)[1][:, :6, :6]
+    scores = [batch(11)[0][:, :, :6, :6], *pyramid(12)[1:]]
+    loss, gradients = loss_and_gradients(scores, labels, 1.0)
+    for coarse, inside in ((gradients[1], 3), (gradients[2], 1)):
+        assert (coarse[:, :, inside:] == 0).all()
+        assert (coarse[:, :, :, inside:] == 0).all()
+    changed = [s.clone() for s in scores]
+    changed[1][:, :, 3:] = math.nan
+    changed[2][:, :, :, 1:] = math.inf
+    assert torch.equal(loss, segmentation_loss(changed, labels, 1.0))

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ushape.data import phantom, tissue
+from ushape.data import phantom, texture
 from ushape.data.classes import CODES, IGNORE, grouping
 from ushape.data.phantom import FOLDERS, phantom_name, phantom_roi, write_phantom
 from ushape.data.stain import stain_matrix, to_density
@@ -150,7 +150,7 @@ def test_stain_varies_between_patients_more_than_within(rois: list[Roi]) -> None
 
 def test_patients_of_one_institute_share_part_of_their_stain() -> None:
     def vectors(institute: int, patient: int) -> NDArray[np.float32]:
-        return tissue.Stain.random(np.random.default_rng(institute), np.random.default_rng(patient)).vectors
+        return texture.Stain.random(np.random.default_rng(institute), np.random.default_rng(patient)).vectors
 
     drawn = np.stack([[vectors(i, 1000 + 50 * i + p) for p in range(50)] for i in range(30)])
     unlike = np.stack([[vectors(1000 * i + p, 50 * i + p) for p in range(50)] for i in range(30)])

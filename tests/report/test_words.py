@@ -85,7 +85,7 @@ def test_absences(study: Study) -> None:
         results["arms"][1]["absent"] = {"necrosis": 4, "stroma": 1}
 
     seeds = words.absences(read(study(seeds=(0, 1), edit=edit) / "results.json"))
-    assert all("of 6 ROIs on average over seeds" in note for note in seeds)
+    assert all("of 12 predictions (6 ROIs x 2 seeds)" in note for note in seeds)
     necrosis, stroma = sorted(words.absences(read(study(edit=edit) / "results.json")))
     assert necrosis.startswith("necrosis was in neither mask nor prediction in 4 of 6 ROIs")
     assert "0 (unet[width=16]); 1 (unet[width=16]+residual) of 6 ROIs" in stroma

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import torch
 
 from ushape.data.phantom import write_phantom
 from ushape.nets.spec import parse
-from ushape.study import runner
 from ushape.study.design import Study, open_study, plan_study
 from ushape.study.results import write_results
+from ushape.study.runner import run_study
 from ushape.threads import Lanes
 from ushape.train.loop import train
 from ushape.train.recipe import Recipe
@@ -44,13 +43,13 @@ def make_study(phantom: Path) -> MakeStudy:
 
 
 class InProcess:
-    """Stands for a run's process: trains in this one before anybody asks."""
+    """Stands for `subprocess.Popen`: trains in this process before anybody asks."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, command: list[str], **_: object) -> None:
+        folder = Path(command[-1])
         with Lanes(1) as lanes:
             train(read_run(folder), folder, lanes, torch.device("cpu"))
-        self.returncode = 0
-        self.pid = os.getpid()
+        self.returncode, self.stderr = 0, None
 
     def poll(self) -> int:
         return self.returncode
@@ -63,7 +62,7 @@ def finished(make_study: MakeStudy, tmp_path_factory: pytest.TempPathFactory) ->
     study = make_study(seeds=2)
     open_study(folder, study)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_start", lambda run, *_: InProcess(run))
-        runner.run_study(study, folder, jobs=1, interval=0.0)
+        patch.setattr("ushape.study.runner.subprocess.Popen", InProcess)
+        run_study(study, folder, jobs=1, interval=0.0)
     write_results(folder)
     return folder

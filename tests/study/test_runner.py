@@ -78,7 +78,8 @@ def test_finished_runs_are_not_run_again(tmp_path: Path, study: Study, script: S
 
 
 def test_a_failed_run_is_reported_with_its_message_and_the_others_finish(tmp_path: Path, study: Study, script: Script):
-    script(f'case "$3" in *+residual/fold1*) echo noise >&2; echo "the mask is gone: bring it" >&2; exit 2;; esac; {DONE}')
+    failing = 'echo noise >&2; echo "the mask is gone: bring it" >&2; exit 2'
+    script(f'case "$3" in *+residual/fold1*) {failing};; esac; {DONE}')
     with pytest.raises(RunError) as caught:
         go(study, tmp_path / "study")
     told = str(caught.value)
@@ -152,7 +153,7 @@ def test_without_jobs_there_is_one_run_a_core_or_one_a_device(
 
 
 def test_an_interrupted_study_lets_its_runs_save_and_goes_on(tmp_path: Path, study: Study, script: Script):
-    started = script('trap \'echo yes > "$3/saved"; exit 130\' INT; while :; do sleep 0.02; done')
+    started = script("trap 'echo yes > \"$3/saved\"; exit 130' INT; while :; do sleep 0.02; done")
 
     def interrupt(state: State) -> None:
         if started.exists() and len(names(started)) == 2:
@@ -243,7 +244,8 @@ def test_runs_stop_and_save_when_the_process_that_started_them_is_killed(tmp_pat
     try:
         deadline = time.monotonic() + 120
         while last_step(run) < 3:
-            assert time.monotonic() < deadline and is_alive(pid)
+            assert time.monotonic() < deadline
+            assert is_alive(pid)
             time.sleep(0.02)
         parent.send_signal(signal.SIGKILL)
         parent.communicate()

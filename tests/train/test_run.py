@@ -53,9 +53,17 @@ def test_another_plan_is_refused_with_the_key_that_differs(tmp_path: Path, plan:
     open_run(tmp_path / "run", plan)
     (tmp_path / "run" / "weights.safetensors").write_bytes(b"precious")
     before = contents(tmp_path / "run")
-    with pytest.raises(RunError, match=rf"belongs to another run: its {'name' if key == 'spec' else key} is .*--out"):
+    with pytest.raises(
+        RunError, match=rf"belongs to another run: its {'name' if key == 'spec' else key}\b.* is .*--out"
+    ):
         open_run(tmp_path / "run", replace(plan, **CHANGES[key]))
     assert contents(tmp_path / "run") == before
+
+
+def test_a_setting_of_the_recipe_that_differs_is_named_with_both_values(tmp_path: Path, plan: RunPlan):
+    open_run(tmp_path / "run", plan)
+    with pytest.raises(RunError, match=r"recipe.*weight_decay.*0\.01.*0\.5"):
+        open_run(tmp_path / "run", replace(plan, recipe=replace(plan.recipe, weight_decay=0.5)))
 
 
 def test_a_foreign_folder_is_refused_and_untouched(tmp_path: Path, plan: RunPlan):

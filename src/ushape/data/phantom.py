@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from scipy import ndimage
 
-from ushape.data import tissue
+from ushape.data import texture, tissue
+from ushape.data.texture import Bool, Float, Ring, Rng, noise, ramp, sample
 from ushape.data.tissue import (
     BLOOD,
     DCIS,
@@ -33,15 +34,8 @@ from ushape.data.tissue import (
     STROMA,
     TUMOR,
     VESSEL,
-    Bool,
-    Float,
     Look,
-    Ring,
-    Rng,
     Scene,
-    noise,
-    ramp,
-    sample,
 )
 from ushape.errors import DataError
 
@@ -75,7 +69,7 @@ def phantom_roi(
     look = Look.random(traits)
     scene = _lay_out(plan, look, (size, size), mpp)
     amounts = tissue.paint(brush, look, scene)
-    rgb = tissue.Stain.random(np.random.default_rng(institute), stain).expose(light, amounts, mpp)
+    rgb = texture.Stain.random(np.random.default_rng(institute), stain).expose(light, amounts, mpp)
     codes = np.where(_annotated(plan, scene.codes.shape), scene.codes, np.uint8(0))
     return rgb, codes
 
@@ -120,10 +114,10 @@ def _lay_out(rng: Rng, look: Look, shape: tuple[int, int], mpp: float) -> Scene:
     zoom = float(np.clip(min(shape) * mpp / 600, 0.3, 1.2))  # small fields get small islands
     s = px * zoom
 
-    def snapped(target: Bool, spacing: float, jitter: float, rounding: float) -> tuple[Bool, tissue.Cells]:
+    def snapped(target: Bool, spacing: float, jitter: float, rounding: float) -> tuple[Bool, texture.Cells]:
         """Tissue consists of whole cells: those whose centre lies in `target`."""
         near = ndimage.maximum_filter(target, size=2 * int(spacing) + 3)
-        cells = tissue.tessellate(rng, near, spacing, jitter, rounding)
+        cells = texture.tessellate(rng, near, spacing, jitter, rounding)
         chosen = sample(target, cells.y, cells.x)
         return near & chosen[cells.nearest], cells
 
@@ -193,12 +187,12 @@ def _lay_out(rng: Rng, look: Look, shape: tuple[int, int], mpp: float) -> Scene:
     return scene
 
 
-def _extended(rng: Rng, look: Look, scene: Scene, inside: Bool) -> tissue.Cells:
+def _extended(rng: Rng, look: Look, scene: Scene, inside: Bool) -> texture.Cells:
     """The tumor's cells plus new ones where `inside` reaches beyond them."""
     old = scene.tumor_cells
     missing = inside & (old.edge == 0) & (scene.from_tumor > 0)
-    new = tissue.tessellate(rng, missing, look.cell_um * scene.px, 0.30, 1.2 * scene.px)
-    return tissue.Cells(
+    new = texture.tessellate(rng, missing, look.cell_um * scene.px, 0.30, 1.2 * scene.px)
+    return texture.Cells(
         np.concatenate([old.y, new.y]),
         np.concatenate([old.x, new.x]),
         np.where(missing, new.nearest + old.y.size, old.nearest),

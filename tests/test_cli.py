@@ -1,0 +1,729 @@
+"""The command line from end to end, on a phantom of six small patients."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ushape.cli import main
+from ushape.data.classes import grouping
+from ushape.data.phantom import write_phantom
+from ushape.nets.weights import load_weights
+from ushape.predict.score import scores
+from ushape.train import loop
+
+SPEC, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
+SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "validations=2", "tta=none"]
+CLASSES = ["tumor", "stroma", "inflammatory", "necrosis", "other"]
+COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "report", "predict", "mods"]
+
+Run = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    kept = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, kept)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process: its exit code, and what it wrote to stdout and stderr."""
+
+    def go(*words: object) -> SimpleNamespace:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        written = capsys.readouterr()
+        return SimpleNamespace(code=caught.value.code, out=written.out, err=written.err)
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "phantom"
+    write_phantom(folder, patients=6, size=96)
+    return folder
+
+
+@pytest.fixture
+def data(phantom: Path, tmp_path: Path) -> Path:
+    """A copy of the phantom, to be spoilt."""
+    return Path(shutil.copytree(phantom, tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def trained(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of fold 1/3."""
+    folder = tmp_path_factory.mktemp("cli") / "trained"
+    with pytest.raises(SystemExit) as caught:
+        main([*train_words(phantom, folder), "--fold", "1/3"])
+    assert caught.value.code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A whole comparison in processes of its own: `folder`, and what it wrote to `out` and `err`."""
+    folder = tmp_path_factory.mktemp("cli") / "study"
+    words = [sys.executable, "-m", "ushape", *compare_words(phantom, folder)]
+    made = subprocess.run(words, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    return SimpleNamespace(folder=folder, out=made.stdout, err=made.stderr)
+
+
+def train_words(data: Path, out: Path, spec: str = SPEC) -> list[str]:
+    return ["train", spec, "--data", str(data), "--out", str(out), "--steps", "4", "--threads", "1", *SETTINGS]
+
+
+def compare_words(data: Path, out: Path) -> list[str]:
+    words = ["compare", SPEC, OTHER, "--data", str(data), "--out", str(out), "--folds", "2", "--steps", "4"]
+    return [*words, "--jobs", "1", *SETTINGS]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def assert_refused(made: SimpleNamespace, *remedy: str) -> None:
+    """Exit code 2 and one line that has all of these words."""
+    assert made.code == 2
+    assert "Traceback" not in made.err + made.out
+    assert len(made.err.splitlines()) == 1, made.err
+    assert made.err.startswith("ushape: ")
+    for word in remedy:
+        assert word in made.err, made.err
+
+
+# -- help and arguments ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_in_which_every_option_stands(run: Run, command: str):
+    made = run(*command.split(), "--help")
+    assert made.code == 0
+    assert f"usage: ushape {command}" in made.out
+    assert "--help" in made.out
+
+
+def test_help_lists_every_command(run: Run):
+    out = run("--help").out
+    assert all(re.search(rf"^\s+{command.split()[0]}\s", out, re.M) for command in COMMANDS)
+
+
+def test_the_version_is_told(run: Run):
+    assert re.fullmatch(r"ushape \d+\.\d+\.\d+\n", run("--version").out)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["trian"],
+        ["train", SPEC],
+        ["data"],
+        ["train", SPEC, "--data", "x", "--out", "y", "--epochs", "3"],
+        ["train", SPEC, "--data", "x", "--out", "y", "--step", "3"],
+        ["train", SPEC, "--data", "x", "--out", "y", "--fold", "6/5"],
+        ["train", SPEC, "--data", "x", "--out", "y", "--fold", "0/5"],
+        ["train", SPEC, "--data", "x", "--out", "y", "--fold", "2"],
+        ["train", SPEC, "--data", "x", "--out", "y", "--fold", "1/5", "--val", "z"],
+        ["train", SPEC, "extra", "--data", "x", "--out", "y"],
+        ["compare", SPEC, OTHER, "--data", "x", "--out", "y", "--jobs", "0"],
+        ["compare", SPEC, OTHER, "--data", "x", "--out", "y", "--folds", "many"],
+        ["evaluate", "x", "--data", "y", "--tta", "all"],
+        ["report", "x", "--steps", "3"],
+    ],
+)
+def test_arguments_that_are_unknown_missing_or_wrong_are_refused(run: Run, words: list[str], tmp_path: Path):
+    made = run(*words)
+    assert made.code == 2
+    assert made.err.startswith("usage: ushape")
+    assert "error: " in made.err.splitlines()[-1]
+
+
+# -- data ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_phantom_is_written_and_has_nothing_wrong(run: Run, tmp_path: Path):
+    made = run("data", "phantom", tmp_path / "p", "--patients", 2, "--seed", 3, "--size", 64)
+    assert made.code == 0
+    assert "2 patients" in made.out
+    checked = run("data", "check", tmp_path / "p")
+    assert checked.code == 0
+    assert "2 ROIs of 2 patients; bcss-5@1: tumor" in checked.out
+    assert "no problem found" in checked.out
+
+
+def test_data_check_lists_every_problem_by_file(run: Run, data: Path):
+    masks = sorted((data / "masks").iterdir())
+    masks[0].unlink()
+    change(masks[1], lambda codes: codes * 0 + 97)
+    made = run("data", "check", data)
+    assert made.code == 2
+    assert made.out.count("\n") == 4
+    assert f"{masks[1]}: code 97" in made.out
+    assert "has no mask" in made.out
+    assert "2 problems" in made.out
+
+
+def test_a_phantom_out_of_range_is_refused(run: Run, tmp_path: Path):
+    assert_refused(run("data", "phantom", tmp_path / "p", "--size", 8), "at least 64")
+    assert_refused(run("data", "phantom", tmp_path / "p", "--seed", -1), "0 or more")
+    assert not (tmp_path / "p").exists()
+
+
+# -- train -----------------------------------------------------------------------------------------------------------
+
+
+def test_training_on_a_fold_scores_its_test_patients(trained: Path):
+    about = load_weights(trained).about
+    tested = {entry["patient"] for entry in json.loads((trained / "rois.json").read_text()).values()}
+    assert len(tested) == 2
+    assert len(about["validated_on"]) == 1
+    assert not tested & {*about["trained_on"], *about["validated_on"]}
+    assert len({*tested, *about["trained_on"], *about["validated_on"]}) == 6
+
+
+def test_training_with_validation_patients_of_another_folder(run: Run, data: Path, tmp_path: Path):
+    other = write_other(tmp_path / "other")
+    made = run(*train_words(data, tmp_path / "run"), "--val", other)
+    assert made.code == 0
+    assert f"weights: {tmp_path / 'run' / 'weights.safetensors'}" in made.out
+    about = load_weights(tmp_path / "run").about
+    assert about["validated_on"] == ["OTHE-XX-0000"]
+    assert len(about["trained_on"]) == 6
+    assert (tmp_path / "run" / "validation.csv").read_text().count("\n") == 3
+
+
+def write_other(folder: Path) -> Path:
+    """One ROI of a patient that the phantom does not have."""
+    write_phantom(folder, patients=1, seed=5, size=96)
+    for path in folder.rglob("*.png"):
+        path.rename(path.with_name("OTHE-XX-0000-DX1_MPP-1.2000.png"))
+    return folder
+
+
+def test_training_on_everything_keeps_the_last_weights(run: Run, phantom: Path, tmp_path: Path):
+    assert run(*train_words(phantom, tmp_path / "run")).code == 0
+    about = load_weights(tmp_path / "run").about
+    assert (about["validated_on"], len(about["trained_on"]), about["chosen_step"]) == ([], 6, 4)
+
+
+def test_a_recipe_file_is_read_and_settings_come_on_top(run: Run, phantom: Path, tmp_path: Path):
+    (tmp_path / "recipe.yaml").write_text("ema: 0.5\nstain: 0.1\n")
+    words = [*train_words(phantom, tmp_path / "run"), "--recipe", str(tmp_path / "recipe.yaml"), "--set", "stain=0"]
+    assert run(*words).code == 0
+    recipe = load_weights(tmp_path / "run").about["recipe"]
+    assert (recipe["ema"], recipe["stain"], recipe["steps"], recipe["crop"]) == (0.5, 0.0, 4, 48)
+
+
+def test_the_same_training_again_goes_on_and_another_is_refused(run: Run, phantom: Path, trained: Path):
+    before = contents(trained)
+    assert run(*train_words(phantom, trained), "--fold", "1/3").code == 0
+    assert contents(trained) == before
+    assert_refused(run(*train_words(phantom, trained), "--fold", "2/3"), "belongs to another run", "rois", "--out")
+    assert_refused(run(*train_words(phantom, trained, OTHER), "--fold", "1/3"), "belongs to another run", "name")
+    assert contents(trained) == before
+
+
+def test_a_patient_in_training_and_validation_is_a_leak(run: Run, data: Path, tmp_path: Path):
+    other = write_other(tmp_path / "other")
+    for part in ("rgbs_colorNormalized", "masks"):
+        source = next((data / part).glob("PHAN-P1-0000*"))
+        shutil.copy(source, other / part / source.name.replace("DX1", "DX2"))
+    made = run(*train_words(data, tmp_path / "run"), "--val", other)
+    assert_refused(made, "PHAN-P1-0000", "leak", "one side")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_negative_seed_is_refused_before_anything_is_written(run: Run, phantom: Path, tmp_path: Path):
+    made = run(*train_words(phantom, tmp_path / "run"), "--seed", "-1")
+    assert made.code == 2
+    assert "seed" in made.err
+    assert not (tmp_path / "run").exists()
+
+
+# -- compare and report ----------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_prints_a_table_and_the_difference_and_names_the_report(study: SimpleNamespace):
+    lines = study.out.splitlines()
+    assert [line for line in lines if line.startswith(f"{SPEC} ")]
+    assert [line for line in lines if line.startswith(f"{OTHER} ")]
+    assert all(name in study.out for name in CLASSES)
+    number = r"[+-]\d+\.\d"
+    told = rf"{re.escape(OTHER)} - {re.escape(SPEC)}: {number} points of pooled macro Dice, 95% interval {number} to "
+    assert re.search(told + rf"{number} over 6 patients", study.out)
+    assert lines[-1] == f"report: {study.folder / 'report.html'}"
+    assert "Traceback" not in study.err
+
+
+def test_the_report_is_one_file_that_needs_no_other(study: SimpleNamespace):
+    page = (study.folder / "report.html").read_text()
+    assert page[:15].lower() == "<!doctype html>"
+    links = re.findall(r"""(?:src|href)\s*=\s*["']([^"']+)""", page)
+    assert links
+    assert [link[:60] for link in links if not link.startswith(("data:", "#"))] == []
+    assert not re.findall(r"url\((?!['\"]?(?:data:|#))", page)
+    assert "@import" not in page
+    for name in ("PHAN-P1-0000", "residual", "bcss-5@1", "patient"):
+        assert name in page.replace("<wbr>", "")
+
+
+def test_all_of_a_comparison_is_on_disk(study: SimpleNamespace):
+    results = json.loads((study.folder / "results.json").read_text())
+    assert [arm["name"] for arm in results["arms"]] == [SPEC, OTHER]
+    assert len(results["rois"]) == 6
+    assert len(list(study.folder.glob("*/fold*-seed0/weights.safetensors"))) == 4
+    assert not list(study.folder.rglob("state.safetensors"))
+    assert not list(study.folder.rglob(".*"))
+
+
+def test_the_report_can_be_written_again_from_the_runs(run: Run, study: SimpleNamespace, tmp_path: Path):
+    folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
+    before = json.loads((folder / "results.json").read_text())
+    for name in ("report.html", "results.json"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "pictures")
+    made = run("report", folder)
+    assert made.code == 0
+    after = json.loads((folder / "results.json").read_text())
+    assert {k: v for k, v in after.items() if k not in ("created", "command")} == {
+        k: v for k, v in before.items() if k not in ("created", "command")
+    }
+    assert f"report: {folder / 'report.html'}" in made.out
+    assert (folder / "report.html").stat().st_size > 10_000
+
+
+def test_a_finished_comparison_is_not_run_again(
+    run: Run, study: SimpleNamespace, phantom: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("started a run again"))
+    before = {p: b for p, b in contents(study.folder).items() if "fold" in p}
+    assert run(*compare_words(phantom, study.folder)).code == 0
+    assert {p: b for p, b in contents(study.folder).items() if "fold" in p} == before
+
+
+def test_the_folder_of_another_study_is_refused_and_nothing_lost(run: Run, study: SimpleNamespace, phantom: Path):
+    before = contents(study.folder)
+    words = compare_words(phantom, study.folder)
+    assert_refused(run(*words, "--seeds", 2), "belongs to another study", "seeds", "--out")
+    assert_refused(run(*words, "--set", "rate=0.1"), "belongs to another study", "recipe", "--out")
+    words[2] = "unet[width=4,levels=3]+dense"
+    assert_refused(run(*words), "belongs to another study", "specs", "--out")
+    assert contents(study.folder) == before
+
+
+@pytest.mark.parametrize("specs", [[SPEC], [SPEC, SPEC], [SPEC, OTHER, "unet[levels=3,width=4]"]])
+def test_a_comparison_needs_two_different_specs(run: Run, phantom: Path, tmp_path: Path, specs: list[str]):
+    made = run("compare", *specs, "--data", phantom, "--out", tmp_path / "study")
+    assert_refused(made, "at least two" if len(specs) == 1 else "given twice")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_report_of_no_study_is_refused(run: Run, tmp_path: Path):
+    assert_refused(run("report", tmp_path), "ushape compare")
+    assert_refused(run("report", tmp_path / "nowhere"), "ushape compare")
+
+
+def test_a_report_of_an_unfinished_study_is_refused(run: Run, study: SimpleNamespace, tmp_path: Path):
+    folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
+    next(folder.glob("*/fold1-seed0/rois.json")).unlink()
+    page = (folder / "report.html").read_bytes()
+    assert_refused(run("report", folder), "not finished", "run `ushape compare` again")
+    assert (folder / "report.html").read_bytes() == page
+
+
+# -- evaluate and predict --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [".", "weights.safetensors"])
+def test_evaluation_writes_the_scores_of_the_issue(run: Run, trained: Path, phantom: Path, tmp_path: Path, given: str):
+    made = run("evaluate", trained / given, "--data", phantom, "--tta", "none", "--json", tmp_path / "s.json",
+               "--threads", 1)  # fmt: skip
+    assert made.code == 0
+    assert "note: 4 of these patients were in the network's training or validation set" in made.out
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert written["grouping"] == "bcss-5@1"
+    assert isinstance(written["pooled"]["macro_dice"], float)
+    assert 0 <= written["pooled"]["accuracy"] <= 1
+    assert list(written["pooled"]["dice"]) == CLASSES
+    each = written["rois"]
+    assert sorted(each) == sorted(p.stem for p in (phantom / "masks").iterdir())
+    for roi in each.values():
+        assert list(roi["dice"]) == CLASSES
+        assert {"macro_dice", "accuracy"} < set(roi)
+    for key in ("macro_dice", "accuracy"):
+        assert written["per_roi"][key] == pytest.approx(np.mean([roi[key] for roi in each.values()]), abs=1e-5)
+
+
+def test_evaluation_of_a_run_agrees_with_its_own_scores(run: Run, trained: Path, phantom: Path, tmp_path: Path):
+    run("evaluate", trained, "--data", phantom, "--json", tmp_path / "s.json", "--threads", 1)
+    each = json.loads((tmp_path / "s.json").read_text())["rois"]
+    for name, entry in json.loads((trained / "rois.json").read_text()).items():
+        own = scores(np.array(entry["confusion"]), CLASSES)
+        assert each[name]["accuracy"] == own["accuracy"]
+        assert each[name]["dice"] == own["dice"]
+
+
+def test_evaluation_of_what_is_no_network_is_refused(run: Run, phantom: Path, tmp_path: Path):
+    (tmp_path / "weights.safetensors").write_bytes(b"no weights")
+    assert_refused(run("evaluate", tmp_path, "--data", phantom), "weights.safetensors", "damaged")
+    assert_refused(run("evaluate", tmp_path / "gone", "--data", phantom), "train it first")
+
+
+def test_predictions_have_the_images_size_and_the_classes_colours(
+    run: Run, trained: Path, phantom: Path, tmp_path: Path
+):
+    source = next((phantom / "rgbs_colorNormalized").iterdir())
+    image = tmp_path / "tissue.tif"
+    with Image.open(source) as opened:
+        opened.crop((0, 0, 90, 61)).save(image)
+    made = run("predict", trained, image, source, "--out", tmp_path / "out", "--mpp", 0.8, "--threads", 1)
+    assert made.code == 0
+    for name, size in (("tissue", (90, 61)), (source.stem, (96, 96))):
+        with Image.open(tmp_path / "out" / f"{name}.png") as labels:
+            assert labels.size == size
+            assert labels.mode == "P"
+            assert set(np.unique(np.asarray(labels))) <= set(range(5))
+            assert labels.getpalette()[:15] == [v for colour in grouping("bcss-5").colours for v in colour]
+        with Image.open(tmp_path / "out" / f"{name}-overlay.jpg") as overlay:
+            assert overlay.mode == "RGB"
+        about = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert (about["mpp"], about["grouping"], about["tta"]) == (1.2, "bcss-5@1", "none")
+        assert sum(c["share"] for c in about["composition"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_prediction_is_that_of_the_run(run: Run, trained: Path, phantom: Path, tmp_path: Path):
+    name = next((trained / "predictions").iterdir()).name
+    run("predict", trained, phantom / "rgbs_colorNormalized" / name, "--out", tmp_path, "--threads", 1)
+    with Image.open(tmp_path / name) as ours, Image.open(trained / "predictions" / name) as theirs:
+        assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, phantom: Path, tmp_path: Path):
+    image = next((phantom / "rgbs_colorNormalized").iterdir())
+    (tmp_path / "a").mkdir()
+    for copy in ("a/nameless.png", "nameless.png", "a/cut_MPP-1.2000.png"):
+        shutil.copy(image, tmp_path / copy)
+    os.truncate(tmp_path / "a/cut_MPP-1.2000.png", 2000)
+    out = tmp_path / "out"
+    assert_refused(run("predict", trained, tmp_path / "nameless.png", "--out", out), "--mpp")
+    twice = run("predict", trained, tmp_path / "nameless.png", tmp_path / "a/nameless.png", "--out", out, "--mpp", 1)
+    assert_refused(twice, "overwrite", "rename")
+    assert_refused(run("predict", trained, tmp_path / "a/cut_MPP-1.2000.png", "--out", out), "truncated or damaged")
+    assert_refused(run("predict", trained, tmp_path / "gone_MPP-1.0.png", "--out", out), "gone_MPP-1.0.png")
+    assert_refused(run("predict", tmp_path, image, "--out", out), "train it first")
+    assert not out.exists()
+
+
+def test_modifications_are_listed_with_axis_and_source(run: Run):
+    rows = json.loads(run("mods", "--json").out)
+    assert {"residual", "dense", "attention-gate", "aspp", "se", "deep-supervision"} <= {row["name"] for row in rows}
+    assert all(row["paper"] and row["summary"] for row in rows)
+    assert {row["axis"] for row in json.loads(run("mods", "--axis", "skip", "--json").out)} == {"skip"}
+    assert_refused(run("mods", "--axis", "skips"), "axes: stem")
+    table = run("mods")
+    assert table.code == 0
+    assert "attention-gate" in table.out
+
+
+# -- bad input: the issue's list -------------------------------------------------------------------------------------
+
+
+def change(path: Path, function: Callable[[np.ndarray], np.ndarray]) -> None:
+    with Image.open(path) as image:
+        array = np.array(image)
+    Image.fromarray(function(array)).save(path)
+
+
+def mask_of(data: Path, number: int = 0) -> Path:
+    return sorted((data / "masks").iterdir())[number]
+
+
+def image_of(data: Path, number: int = 0) -> Path:
+    return sorted((data / "rgbs_colorNormalized").iterdir())[number]
+
+
+def empty(data: Path) -> None:
+    shutil.rmtree(data)
+    data.mkdir()
+
+
+def no_images(data: Path) -> None:
+    for path in (data / "rgbs_colorNormalized").iterdir():
+        path.unlink()
+
+
+def small(data: Path) -> None:
+    for path in (image_of(data), mask_of(data)):
+        change(path, lambda a: a[:40, :70])
+
+
+def code_97(codes: np.ndarray) -> np.ndarray:
+    codes[5, 7] = 97
+    return codes
+
+
+SPOILT: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "no such folder": (shutil.rmtree, ["no such folder"]),
+    "empty folder": (empty, ["holds no folder of images", "expected rgbs_colorNormalized/"]),
+    "no images": (no_images, ["holds no image"]),
+    "image without mask": (lambda d: mask_of(d).unlink(), ["has no mask", "add it, or move the image away"]),
+    "code 97": (lambda d: change(mask_of(d), code_97), ["code 97 at x=7, y=5", "relabel it, or set it to 0"]),
+    "truncated image": (lambda d: os.truncate(image_of(d), 3000), ["truncated or damaged", "write it again"]),
+    "truncated mask": (lambda d: os.truncate(mask_of(d), 300), ["truncated or damaged", "write it again"]),
+    "16-bit mask": (lambda d: change(mask_of(d), lambda a: a.astype(np.uint16)), ["16-bit", "convert it"]),
+    "other sizes": (lambda d: change(mask_of(d), lambda a: a[:90]), ["96 x 90", "96 x 96"]),
+    "smaller than a crop": (small, ["70 x 40 px", "crop of 48", "set crop=32 or less"]),
+    "all ignored": (
+        lambda d: [change(p, lambda a: a * 0) for p in (d / "masks").iterdir()],
+        ["ignored", "check the masks"],
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_training_on_spoilt_data_is_refused_and_the_repaired_data_go_on(
+    run: Run, data: Path, phantom: Path, tmp_path: Path, how: str
+):
+    spoil, remedy = SPOILT[how]
+    spoil(data)
+    assert_refused(run(*train_words(data, tmp_path / "run")), *remedy)
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+    shutil.rmtree(data, ignore_errors=True)
+    shutil.copytree(phantom, data)
+    assert run(*train_words(data, tmp_path / "run")).code == 0
+
+
+class InProcess:
+    """Stands for `subprocess.Popen`: does in this process what `python -m ushape.train.run FOLDER` would."""
+
+    def __init__(self, command: list[str], stderr: Any = None, **_: object) -> None:
+        from ushape.train import run as module
+
+        told = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(told):
+            patch.setattr(sys, "argv", command[2:])
+            try:
+                module.main()
+                self.returncode = 0
+            except SystemExit as stop:
+                self.returncode = int(stop.code or 0)
+        self.stderr = io.BytesIO(told.getvalue().encode())
+        if hasattr(stderr, "write"):
+            stderr.write(told.getvalue().encode())
+            stderr.flush()
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of studies are trained in this process."""
+    monkeypatch.setattr("ushape.study.runner.subprocess.Popen", InProcess)
+    monkeypatch.setattr("ushape.study.runner.time.sleep", lambda _: None)
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("how", SPOILT)
+def test_comparing_on_spoilt_data_is_refused(run: Run, data: Path, tmp_path: Path, how: str):
+    spoil, remedy = SPOILT[how]
+    spoil(data)
+    assert_refused(run(*compare_words(data, tmp_path / "study")), *remedy)
+    assert not list(tmp_path.glob("study/*/*/weights.safetensors"))
+
+
+@pytest.mark.parametrize("how", ["empty folder", "image without mask", "code 97", "truncated image", "16-bit mask"])
+def test_evaluating_on_spoilt_data_is_refused(run: Run, trained: Path, data: Path, tmp_path: Path, how: str):
+    spoil, remedy = SPOILT[how]
+    spoil(data)
+    made = run("evaluate", trained, "--data", data, "--json", tmp_path / "s.json", "--threads", 1)
+    assert_refused(made, *remedy)
+    assert not (tmp_path / "s.json").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+@pytest.mark.parametrize(
+    ("spec", "remedy"),
+    [
+        ("unet+residul", ["unknown modification 'residul'", "did you mean 'residual'"]),
+        ("unet+residual+dense", ["'residual' and 'dense'", "axis block", "keep one"]),
+        ("unnet", ["did you mean 'unet'"]),
+        ("unet[widht=4]", ["unknown key 'widht'", "did you mean 'width'"]),
+        ("unet[width=4", ["never closed"]),
+        ("", ["write name"]),
+    ],
+)
+def test_a_spec_that_cannot_be_read_is_refused(
+    run: Run, phantom: Path, tmp_path: Path, command: str, spec: str, remedy: list[str]
+):
+    out = tmp_path / "out"
+    made = run(command, *([SPEC] if command == "compare" else []), spec, "--data", phantom, "--out", out)
+    assert_refused(made, *remedy)
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_class_that_training_patients_lack_in_a_fold_is_refused(run: Run, data: Path, tmp_path: Path):
+    for path in sorted((data / "masks").iterdir())[1:]:
+        change(path, lambda codes: np.where(codes == 4, 2, codes).astype(np.uint8))
+    remedy = ["no training patient has a pixel of necrosis", "use more folds", "grouping without it"]
+    assert_refused(run(*compare_words(data, tmp_path / "study")), *remedy)
+    assert_refused(run(*train_words(data, tmp_path / "run"), "--fold", "1/2"), *remedy)
+    assert not (tmp_path / "study").exists()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_the_remedy_for_a_small_image_works_in_the_same_folder(run: Run, data: Path, tmp_path: Path, command: str):
+    small(data)
+    words = (train_words if command == "train" else compare_words)(data, tmp_path / "out")
+    assert_refused(run(*words), "set crop=32 or less")
+    changed = [word.replace("crop=48", "crop=32") for word in words]
+    made = run(*changed)
+    assert made.code == 0, made.err
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_loss_that_turns_nan_in_a_study_is_told_with_its_step(
+    run: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    compute, counted = loop.segmentation_loss, [0]
+
+    def spoilt(*given: Any) -> Any:
+        counted[0] += 1
+        return compute(*given) * (float("nan") if counted[0] == 5 else 1)  # step 3 of the first run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "segmentation_loss", spoilt)
+        made = run(*compare_words(phantom, tmp_path / "study"))
+    assert_refused(made, "1 of 4 runs failed", "at step 3", "lower rate")
+    assert len(list(tmp_path.glob("study/*/*/rois.json"))) == 3
+    assert len(list(tmp_path.glob("study/*/*/state.safetensors"))) == 1
+    assert run(*compare_words(phantom, tmp_path / "study")).code == 0
+
+
+@pytest.mark.parametrize("name", ["thesis", "file"])
+def test_an_output_folder_that_is_not_ours_is_refused_and_untouched(run: Run, phantom: Path, tmp_path: Path, name: str):
+    out = tmp_path / name
+    if name == "file":
+        out.write_text("years of work")
+    else:
+        out.mkdir()
+        (out / "chapter.tex").write_text("years of work")
+    for words in (train_words(phantom, out), compare_words(phantom, out)):
+        assert_refused(run(*words), "choose another --out")
+    kept = out if name == "file" else out / "chapter.tex"
+    assert kept.read_text() == "years of work"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_scores_that_find_no_room_leave_what_was_there(run: Run, trained: Path, phantom: Path, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch):  # fmt: skip
+    (tmp_path / "s.json").write_text("before")
+    write = Path.write_text
+
+    def full(self: Path, text: str, **more: Any) -> int:
+        write(self, text[:10], **more)
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    made = run("evaluate", trained, "--data", phantom, "--json", tmp_path / "s.json", "--threads", 1)
+    assert_refused(made, "No space left on device", "free some space")
+    assert (tmp_path / "s.json").read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["s.json"]
+
+
+def test_a_cache_that_finds_no_room_is_told(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setenv("USHAPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(np, "save", full)
+    made = run(*train_words(data, tmp_path / "run"))
+    assert_refused(made, "cannot write", str(tmp_path / "cache"), "free some space")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_report_that_finds_no_room_leaves_the_old_one(
+    run: Run, study: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
+    page = (folder / "report.html").read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("ushape.report.html.os.replace", full)
+    made = run("report", folder)
+    assert made.code == 2
+    assert len(made.err.splitlines()) == 1
+    assert (folder / "report.html").read_bytes() == page
+
+
+@pytest.mark.parametrize("words", [["--set", "stpes=3"], ["--set", "rate=-1"], ["--set", "rate"], ["--steps", "0"],
+                                   ["--recipe", "gone.yaml"]])  # fmt: skip
+def test_a_recipe_that_cannot_be_used_is_refused_before_anything_is_written(
+    run: Run, phantom: Path, tmp_path: Path, words: list[str]
+):
+    out = tmp_path / "out"
+    assert_refused(run("train", SPEC, "--data", phantom, "--out", out, *words))
+    assert_refused(run("compare", SPEC, OTHER, "--data", phantom, "--out", out, *words))
+    assert not out.exists()
+
+
+def test_a_device_that_is_not_there_is_refused(run: Run, phantom: Path, tmp_path: Path):
+    made = run(*train_words(phantom, tmp_path / "run"), "--device", "xla:7")
+    assert_refused(made, "xla:7", "use cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_that_goes_away_is_no_error(phantom: Path):
+    line = f"{sys.executable} -m ushape mods | true"
+    made = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)
+    assert "Traceback" not in made.stderr
+    assert "BrokenPipe" not in made.stderr
+
+
+# -- real tissue -----------------------------------------------------------------------------------------------------
+
+
+def test_real_tissue_is_checked_trained_on_and_evaluated(run: Run, real_data: Path, tmp_path: Path):
+    seed10 = real_data / "bcss-seed10"
+    if not seed10.is_dir():
+        pytest.skip(f"no real data: {seed10} does not exist")
+    for part in ("rgbs_colorNormalized", "masks"):
+        for number, path in enumerate(sorted((seed10 / part).iterdir())[:3]):
+            folder = tmp_path / ("train" if number else "test") / part
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder)
+    checked = run("data", "check", tmp_path / "train")
+    assert checked.code == 0, checked.out
+    assert "2 ROIs of 2 patients" in checked.out
+    made = run(*train_words(tmp_path / "train", tmp_path / "run"), "--set", "mpp=4")
+    assert made.code == 0, made.err
+    scored = run("evaluate", tmp_path / "run", "--data", tmp_path / "test", "--json", tmp_path / "s.json")
+    assert scored.code == 0, scored.err
+    assert "note:" not in scored.out
+    assert 0 < json.loads((tmp_path / "s.json").read_text())["pooled"]["accuracy"] < 1

@@ -45,7 +45,7 @@ def measure(mode: str, data: Path) -> float:
     rois = tuple(find_rois(data))
     recipe = make_recipe({"steps": STEPS})
     plan, device = RunPlan(parse(SPEC), recipe, 0, data, rois), torch.device("cpu")
-    pixels = [open_pixels(roi, recipe.mpp) for roi in rois]
+    pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
     if mode in ("ours", "busy"):
         with tempfile.TemporaryDirectory() as folder, Lanes(min(cores(), recipe.shards)) as lanes:
             train(plan, Path(folder), lanes, device)

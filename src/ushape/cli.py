@@ -126,7 +126,8 @@ def evaluate(options: argparse.Namespace) -> None:
         tta = options.tta or about["tta"]
         predictor = Predictor(weights.net, device, pick_precision("auto", device), lanes, tta)
         matrices = {}
-        for name, matrix in run_evaluation(predictor, (open_pixels(r, about["mpp"]) for r in rois), groups):
+        pixels = (open_pixels(roi, about["mpp"], about["normalise"]) for roi in rois)
+        for name, matrix in run_evaluation(predictor, pixels, groups):
             matrices[name] = matrix
             advance()
     made = summary(matrices, {r.name: r.patient for r in rois}, groups.classes)
@@ -173,7 +174,7 @@ def report(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> None:
     """Label images with a trained network."""
     from ushape.data.classes import grouping
-    from ushape.data.rois import pixel_size, read_image, resample_image
+    from ushape.data.rois import pixel_size, prepare, read_image
     from ushape.files import write_json
     from ushape.nets.device import pick_device, pick_precision
     from ushape.nets.weights import load_weights
@@ -194,7 +195,7 @@ def predict(options: argparse.Namespace) -> None:
         predictor = Predictor(weights.net, device, pick_precision("auto", device), lanes, tta)
         for path, mpp in sizes.items():
             image = read_image(path)
-            labels = predictor.labels(resample_image(image, mpp, about["mpp"]))
+            labels = predictor.labels(prepare(image, mpp, about["mpp"], about["normalise"]))
             save_prediction(options.out / f"{path.stem}.png", labels, image.size, groups)
             save_overlay(options.out / f"{path.stem}-overlay.jpg", image, labels, groups)
             made = {"image": str(path), "mpp": about["mpp"], "grouping": groups.id, "tta": tta}
@@ -282,7 +283,7 @@ def _fold(options: argparse.Namespace, recipe: Recipe) -> Fold:
 
     number, of = options.fold
     groups = grouping(recipe.grouping)
-    pixels = [open_pixels(roi, recipe.mpp) for roi in find_rois(options.data, options.mpp)]
+    pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in find_rois(options.data, options.mpp)]
     return make_folds(class_counts(pixels, groups), groups, of, FOLD_SEED)[number - 1]
 
 

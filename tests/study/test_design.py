@@ -126,7 +126,7 @@ def test_a_study_of_another_version_of_the_code_is_refused(
 ):
     open_study(tmp_path / "study", make_study())
     monkeypatch.setattr(design, "versions", lambda: {"ushape": "0.0.1"})
-    with pytest.raises(RunError, match="its versions.* is"):
+    with pytest.raises(RunError, match=r"its versions.* is"):
         open_study(tmp_path / "study", make_study())
 
 

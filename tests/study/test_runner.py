@@ -236,7 +236,7 @@ def test_runs_stop_and_save_when_the_process_that_started_them_is_killed(tmp_pat
     study = make_study(recipe=Recipe(crop=48, batch=2, shards=1, steps=100_000))
     run = tmp_path / "run"
     open_run(run, study.plan(next(iter(study.arms)), 1, 0))
-    line = "import subprocess, sys; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); p.wait()"
+    line = "import subprocess as s, sys; p = s.Popen(sys.argv[1:], stdout=s.DEVNULL); print(p.pid, flush=True); p.wait()"
     worker = [sys.executable, "-m", "ushape.train.run", str(run)]
     parent = subprocess.Popen([sys.executable, "-c", line, *worker], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
@@ -247,8 +247,9 @@ def test_runs_stop_and_save_when_the_process_that_started_them_is_killed(tmp_pat
             assert time.monotonic() < deadline
             assert is_alive(pid)
             time.sleep(0.02)
-        parent.send_signal(signal.SIGKILL)
-        parent.communicate()
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
         deadline = time.monotonic() + 10
         while is_alive(pid) and time.monotonic() < deadline:
             time.sleep(0.02)

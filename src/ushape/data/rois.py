@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ushape.data.classes import CODES
+from ushape.data.stain import normalise as normalised
 from ushape.errors import DataError
 from ushape.files import replacing
 
@@ -158,23 +159,31 @@ def read_mask(path: Path) -> Image.Image:
     return Image.fromarray(codes)
 
 
-def open_pixels(roi: Roi, mpp: float) -> Pixels:
+def open_pixels(roi: Roi, mpp: float, normalise: str = "none") -> Pixels:
     """The ROI at `mpp` µm per pixel, memory-mapped from the cache; decoded and resampled on first use.
 
-    DataError where a file is damaged or image and mask differ in size.
+    `normalise`: see `prepare`. DataError where a file is damaged or image and mask differ in size.
     """
-    files = _cache_files(roi, mpp)
+    files = _cache_files(roi, mpp, normalise)
     if not all(f.is_file() for f in files):
         image, mask = read_image(roi.image), read_mask(roi.mask)
         if image.size != mask.size:
             raise DataError(f"{roi.mask}: is {_size(mask)} px but its image is {_size(image)} px")
-        for path, array in zip(
-            files, (resample_image(image, roi.mpp, mpp), resample_mask(mask, roi.mpp, mpp)), strict=True
-        ):
+        arrays = prepare(image, roi.mpp, mpp, normalise), resample_mask(mask, roi.mpp, mpp)
+        for path, array in zip(files, arrays, strict=True):
             with replacing(path) as temporary, temporary.open("wb") as file:
                 np.save(file, array)
     image_array, codes = (cast(Bytes, np.load(f, mmap_mode="r")) for f in files)
     return Pixels(roi, image_array, codes)
+
+
+def prepare(image: Image.Image, mpp: float, to: float, normalise: str) -> Bytes:
+    """What a network sees of an RGB image at `mpp`: resampled to `to`, its stain brought to a common strength.
+
+    `normalise`: `stain` (see `ushape.data.stain.normalise`) or `none`.
+    """
+    array = resample_image(image, mpp, to)
+    return normalised(array) if normalise == "stain" else array
 
 
 def resample_image(image: Image.Image, mpp: float, to: float) -> Bytes:
@@ -210,8 +219,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ushape"
 
 
-def _cache_files(roi: Roi, mpp: float) -> tuple[Path, Path]:
-    parts = [str(_CACHE_VERSION), f"{roi.mpp:.6g}", f"{mpp:.6g}"]
+def _cache_files(roi: Roi, mpp: float, normalise: str) -> tuple[Path, Path]:
+    parts = [str(_CACHE_VERSION), f"{roi.mpp:.6g}", f"{mpp:.6g}", normalise]
     for path in (roi.image, roi.mask):
         stat = path.stat()
         parts += [str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns)]

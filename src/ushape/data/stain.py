@@ -52,7 +52,44 @@ def jitter_light(rgb: NDArray[np.uint8], strength: float, rng: np.random.Generat
     stains = stain_matrix()  # rows: stains in optical density
     matrix = (np.linalg.inv(stains) @ (scale[:, None] * stains)).astype(np.float32)  # density -> density
     before = to_density(rgb).reshape(-1, 3)  # [P, 3]
-    # spelt out, not `before @ matrix`: a threaded matrix product would fight with the other lanes
-    density = before[:, :1] * matrix[0] + before[:, 1:2] * matrix[1] + before[:, 2:] * matrix[2] + shift @ stains
+    density = _times(before, matrix) + shift @ stains
     light: Float = np.minimum(np.exp(density * np.float32(-np.log(10.0))), np.float32(1.0))
     return light.reshape(rgb.shape)
+
+
+REFERENCE = (1.0, 0.4)
+"""Amounts of haematoxylin and eosin that `normalise` gives the darkest hundredth of an image's tissue."""
+
+
+def normalise(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bring an image's stain to a common strength: RGB uint8 [H, W, 3] -> the same shape.
+
+    The 99th percentiles of the amounts of haematoxylin and eosin over tissue pixels become `REFERENCE`, as Macenko et
+    al. 2009 (10.1109/ISBI.2009.5193250, section 4) scale their concentrations; the stain vectors are the fixed ones of
+    this module, which an image of one tissue cannot mislead. An image without tissue is returned as it is.
+    """
+    stains, back = stain_matrix(), np.linalg.inv(stain_matrix()).astype(np.float32)
+    step = max(1, int(np.sqrt(rgb.shape[0] * rgb.shape[1] / 1e6)))  # about a million pixels tell the strength
+    sampled = to_density(np.ascontiguousarray(rgb[::step, ::step])).reshape(-1, 3)
+    tissue = sampled[sampled.sum(1) > TISSUE_DENSITY]
+    if len(tissue) < 100:
+        return rgb
+    amounts = _times(tissue, back)[:, :2]  # haematoxylin, eosin
+    strength = np.maximum(np.percentile(amounts, 99, axis=0), 0.05)
+    both = np.array(REFERENCE) / strength
+    scale = np.array([*both, np.sqrt(both.prod())], np.float32)  # what is neither stain follows the two
+    matrix = (back @ (scale[:, None] * stains)).astype(np.float32)
+    out = np.empty_like(rgb)
+    for top in range(0, len(rgb), 256):  # bands: densities take twelve times the memory of the image
+        band = np.ascontiguousarray(rgb[top : top + 256])
+        out[top : top + 256] = to_rgb(_times(to_density(band), matrix))
+    return out
+
+
+TISSUE_DENSITY = 0.2
+"""Pixels whose optical density, summed over the channels, is above this hold tissue."""
+
+
+def _times(density: Float, matrix: Float) -> Float:
+    """density [..., 3] @ matrix [3, 3], spelt out: a threaded matrix product would fight with the other lanes."""
+    return density[..., :1] * matrix[0] + density[..., 1:2] * matrix[1] + density[..., 2:] * matrix[2]

@@ -74,7 +74,7 @@ def plan_study(specs: list[Spec], recipe: Recipe, data: Path, mpp: float | None,
     rois, groups = find_rois(data, mpp), grouping(recipe.grouping)
     for spec in specs:
         build(spec, classes=len(groups.classes))  # what cannot be built is refused before anything is trained
-    counts = class_counts([open_pixels(roi, recipe.mpp) for roi in rois], groups)
+    counts = class_counts([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois], groups)
     made = make_folds(counts, groups, folds, FOLD_SEED)
     return Study(tuple(specs), recipe, data, mpp, tuple(made), seeds, fingerprint(rois))
 

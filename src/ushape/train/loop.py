@@ -59,8 +59,8 @@ def train(
     recipe = plan.recipe
     try:
         if not (folder / "weights.safetensors").exists():
-            pixels = [open_pixels(roi, recipe.mpp) for roi in plan.train]
-            validation = [open_pixels(roi, recipe.mpp) for roi in plan.validation]
+            pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
+            validation = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.validation]
             run = _Run(plan, folder, lanes, device, pixels, validation)
             run.fit(progress, save_every)
             run.finish()
@@ -252,6 +252,7 @@ class _Run:
             "ushape": __version__,
             "grouping": self.grouping.describe(),
             "mpp": recipe.mpp,
+            "normalise": recipe.normalise,
             "tta": recipe.tta,
             "recipe": recipe.to_dict(),
             "seed": self.plan.seed,
@@ -269,7 +270,7 @@ def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) 
     weights, groups = load_weights(folder), grouping(plan.recipe.grouping)
     precision = pick_precision(plan.recipe.precision, device)
     predictor = Predictor(weights.net, device, precision, lanes, plan.recipe.tta)
-    pixels = (open_pixels(roi, plan.recipe.mpp) for roi in plan.test)
+    pixels = (open_pixels(roi, plan.recipe.mpp, plan.recipe.normalise) for roi in plan.test)
     matrices: dict[str, Matrix] = dict(
         evaluate(
             predictor,

@@ -13,11 +13,13 @@ from ushape.errors import RecipeError, UshapeError, nearest
 
 @dataclass(frozen=True)
 class Recipe:
-    """The default is the package's best known recipe for a few ROIs on a CPU (about 10 core-minutes).
+    """The default is the package's best known recipe for a few ROIs on a CPU (about 8 core-minutes at width 16).
 
-    Data: grouping; mpp, pixel size in µm that images are resampled to; crop, side in px; balanced, share of
-    class-balanced crops; stain, strength of the stain jitter; scale, reach
-    of the zoom (windows of 1 / (1 + scale) to 1 + scale times the crop). Optimisation: steps of batch crops; shards, parts of
+    Data: grouping; mpp, pixel size in µm that images are resampled to; normalise, `stain` brings every image to a
+    common strength of stain; crop, side in px; balanced, share of class-balanced crops; stain, strength of the stain
+    jitter; scale, reach of the zoom (windows of 1 / (1 + scale) to 1 + scale times the crop).
+
+    Optimisation: steps of batch crops; shards, parts of
     a batch that are computed apart (batch normalisation sees one part; the result does not depend on how many
     threads compute them); AdamW with a one-cycle schedule to `rate` after a share `warmup` of the steps;
     clip, largest norm of the gradient; ema, decay of the averaged weights that are evaluated and kept; dice, weight
@@ -28,11 +30,12 @@ class Recipe:
 
     grouping: str = "bcss-5"
     mpp: float = 1.2
-    crop: int = 160
+    normalise: Literal["none", "stain"] = "stain"
+    crop: int = 128
     balanced: float = 0.5
-    stain: float = 0.2
-    scale: float = 0.0
-    steps: int = 1200
+    stain: float = 0.3
+    scale: float = 0.5
+    steps: int = 700
     batch: int = 16
     shards: int = 4
     rate: float = 2e-3

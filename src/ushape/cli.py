@@ -86,6 +86,8 @@ def data_check(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Train one network."""
+    from ushape.data.crops import check_sizes
+    from ushape.data.rois import open_pixels
     from ushape.nets.device import pick_device
     from ushape.nets.spec import parse
     from ushape.nets.unet import build
@@ -97,6 +99,7 @@ def train(options: argparse.Namespace) -> None:
     build(spec)  # what cannot be built is refused before anything is written
     plan = _plan(options, recipe)
     device = pick_device(options.device)
+    check_sizes([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train], recipe.crop)
     open_run(options.out, plan)
     count = min(options.threads or cores(), recipe.shards)
     with Lanes(count) as lanes, _bar("steps", recipe.steps, "loss") as advance:
@@ -412,9 +415,9 @@ def _parser() -> argparse.ArgumentParser:
     data_commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     one = add(data_commands, "phantom", data_phantom, "write procedural tissue in the BCSS layout")
     one.add_argument("folder", type=Path)
-    one.add_argument("--patients", type=_positive, default=12)
+    one.add_argument("--patients", type=int, default=12)
     one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--size", type=_positive, default=512, help="side of a ROI in px (512)")
+    one.add_argument("--size", type=int, default=512, help="side of a ROI in px (512)")
     one.add_argument("--mpp", type=float, default=1.2, help="µm per pixel (1.2)")
     one = add(data_commands, "check", data_check, "list what is wrong with a folder of images and masks")
     one.add_argument("folder", type=Path)
@@ -424,7 +427,7 @@ def _parser() -> argparse.ArgumentParser:
     one = add(commands, "train", train, "train one network")
     one.add_argument("spec")
     _training_arguments(one)
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seed", type=_natural, default=0)
     where = one.add_mutually_exclusive_group()
     where.add_argument("--fold", type=_fold_of, metavar="K/N", help="hold out fold K of N, by patient, and score it")
     where.add_argument("--val", type=Path, metavar="PATH", help="folder of validation ROIs of other patients")
@@ -486,6 +489,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
 
 

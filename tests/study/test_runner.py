@@ -236,7 +236,7 @@ def test_runs_stop_and_save_when_the_process_that_started_them_is_killed(tmp_pat
     study = make_study(recipe=Recipe(crop=48, batch=2, shards=1, steps=100_000))
     run = tmp_path / "run"
     open_run(run, study.plan(next(iter(study.arms)), 1, 0))
-    line = "import subprocess as s, sys; p = s.Popen(sys.argv[1:], stdout=s.DEVNULL); print(p.pid, flush=True); p.wait()"
+    line = "import subprocess as s, sys; p = s.Popen(sys.argv[1:], stdout=s.DEVNULL); print(p.pid, flush=1); p.wait()"
     worker = [sys.executable, "-m", "ushape.train.run", str(run)]
     parent = subprocess.Popen([sys.executable, "-c", line, *worker], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
@@ -250,10 +250,10 @@ def test_runs_stop_and_save_when_the_process_that_started_them_is_killed(tmp_pat
         parent.kill()
         parent.wait()
         parent.stdout.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while is_alive(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert not is_alive(pid), "still at work 10 s after its parent was killed"
+        assert not is_alive(pid), "still at work a minute after its parent was killed"
     finally:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)

@@ -18,6 +18,7 @@ from ushape.data.rois import (
     pixel_size,
     read_image,
     read_mask,
+    same_names,
     twice_spelt,
 )
 from ushape.errors import DataError
@@ -94,6 +95,9 @@ def check_folder(folder: Path, mpp: float | None = None, inventory: Inventory | 
             yield Finding(
                 str(masks[name]), f"has no image {image_folder(folder) / name}.png: add it or remove the mask"
             )
+    for part in (image_folder(folder), folder / MASK_FOLDER):
+        for first, second in same_names(part) if part.is_dir() else []:
+            yield Finding(str(second), f"has the same name as {first.name}: remove one of them")
     for one, other in twice_spelt(images):
         yield Finding(one, f"and {other} look like one patient spelt two ways: rename the files")
     inventory.pixels = {code: int(counts[code]) for code in CODES if counts[code]}

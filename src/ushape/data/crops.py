@@ -39,18 +39,25 @@ class CropSettings:
     scale: float = 0.0
 
 
+def check_sizes(pixels: Sequence[Pixels], crop: int) -> None:
+    """DataError where a ROI is smaller than a crop."""
+    for each in pixels:
+        height, width = each.codes.shape
+        if min(height, width) < crop:
+            fitting = min(height, width) // 16 * 16
+            remedy = f"set crop={fitting} or less, or a smaller mpp" if fitting else "move it and its mask away"
+            raise DataError(
+                f"{each.roi.image}: is {width} x {height} px at the pixel size of training, smaller than a crop of "
+                f"{crop}: {remedy}"
+            )
+
+
 class Crops:
     """Crops of a set of ROIs. DataError where a ROI is smaller than a crop or no pixel has a class."""
 
     def __init__(self, pixels: Sequence[Pixels], grouping: Grouping, settings: CropSettings, seed: int) -> None:
         self.pixels, self.grouping, self.settings, self.seed = list(pixels), grouping, settings, seed
-        for each in self.pixels:
-            height, width = each.codes.shape
-            if min(height, width) < settings.size:
-                raise DataError(
-                    f"{each.roi.image}: is {width} x {height} px at the pixel size of training, smaller than a "
-                    f"crop of {settings.size}: set crop={min(height, width) // 16 * 16} or less, or a smaller mpp"
-                )
+        check_sizes(self.pixels, settings.size)
         patients = sorted({p.roi.patient for p in self.pixels})
         self._rois_of = [[i for i, p in enumerate(self.pixels) if p.roi.patient == q] for q in patients]
         self._places = self._index(len(patients))

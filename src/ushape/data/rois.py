@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,9 @@ def find_rois(folder: Path, mpp: float | None = None) -> list[Roi]:
             raise DataError(
                 f"{images[name]}: has no mask {folder / MASK_FOLDER / name}.png: add it, or move the image away"
             )
+    for part in (image_folder(folder), folder / MASK_FOLDER):
+        for first, second in same_names(part):
+            raise DataError(f"{second}: {first.name} has the same name: remove one of them")
     for one, other in twice_spelt(images):
         raise DataError(f"{folder}: {one!r} and {other!r} look like one patient spelt two ways: rename the files")
     return [Roi(name, path, masks[name], pixel_size(name, mpp)) for name, path in images.items()]
@@ -123,10 +127,25 @@ def twice_spelt(names: Iterable[str]) -> list[tuple[str, str]]:
     seen: dict[str, str] = {}
     pairs = []
     for name in names:
-        plain = re.sub(r"[^A-Z0-9]", "", name.upper())[:10].translate(str.maketrans("OI", "01"))
+        plain = _plain(name)[:10] if _plain(name).startswith("TCGA") else _plain(patient_of(name))
         first = seen.setdefault(plain, patient_of(name))
         if first != patient_of(name) and (first, patient_of(name)) not in pairs:
             pairs.append((first, patient_of(name)))
+    return pairs
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "", name.upper()).translate(str.maketrans("OI", "01"))
+
+
+def same_names(folder: Path) -> list[tuple[Path, Path]]:
+    """Pairs of image files that differ in their suffix alone."""
+    seen: dict[str, Path] = {}
+    pairs = []
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")):
+        first = seen.setdefault(path.stem, path)
+        if first != path:
+            pairs.append((first, path))
     return pairs
 
 
@@ -168,7 +187,7 @@ def open_pixels(roi: Roi, mpp: float, normalise: str = "none") -> Pixels:
     if not all(f.is_file() for f in files):
         image, mask = read_image(roi.image), read_mask(roi.mask)
         if image.size != mask.size:
-            raise DataError(f"{roi.mask}: is {_size(mask)} px but its image is {_size(image)} px")
+            raise DataError(f"{roi.mask}: is {_size(mask)} px but its image is {_size(image)} px: export both again")
         arrays = prepare(image, roi.mpp, mpp, normalise), resample_mask(mask, roi.mpp, mpp)
         for path, array in zip(files, arrays, strict=True):
             with replacing(path) as temporary, temporary.open("wb") as file:
@@ -231,14 +250,18 @@ def _cache_files(roi: Roi, mpp: float, normalise: str) -> tuple[Path, Path]:
 def _decode(path: Path) -> Image.Image:
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        image = Image.open(path)
-        if image.width * image.height > MAX_PIXELS:
-            raise DataError(f"{path}: is {_size(image)} px, over the limit of {MAX_PIXELS} pixels: cut it into ROIs")
-        image.load()
-        return image
+        with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"{path}: is {_size(image)} px, over the limit of {MAX_PIXELS} pixels: cut it into ROIs"
+                )
+            image.load()
+            return image
+    except DataError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: is no PNG or TIFF image, or damaged: write it again") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError) as error:
         raise DataError(f"{path}: is truncated or damaged ({error}): write it again") from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit

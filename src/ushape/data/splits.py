@@ -66,6 +66,8 @@ def make_folds(counts: Mapping[str, Counts], grouping: Grouping, folds: int, see
         rest = np.flatnonzero(best != fold)
         validation = _validation(shares[rest], max(1, round(len(patients) / 10)))
         train = np.setdiff1d(rest, rest[validation])
+        if not len(train):
+            raise DataError(f"{folds} folds over {len(patients)} patients leave none to train on: use more folds")
         empty = [c for c, n, h in zip(grouping.classes, table[train].sum(axis=0), held, strict=True) if h and not n]
         if empty:
             raise DataError(
@@ -115,5 +117,12 @@ def _validation(shares: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     chosen: list[int] = []
     for _ in range(count):
         left = [i for i in range(len(shares)) if i not in chosen]
+        # the last patients of a rare class stay in training where others can validate
+        spared = [
+            i
+            for i in left
+            if np.all((np.delete(shares, [*chosen, i], axis=0) > 0).any(axis=0) | (shares.sum(axis=0) == 0))
+        ]
+        left = spared or left
         chosen.append(min(left, key=lambda i: float(np.sum((shares[[*chosen, i]].sum(axis=0) - target) ** 2))))
     return np.array(sorted(chosen))

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import ushape
 from ushape.data.classes import grouping
+from ushape.data.crops import check_sizes
 from ushape.data.rois import find_rois, fingerprint, open_pixels
 from ushape.data.splits import Fold, class_counts, make_folds
 from ushape.errors import RunError
@@ -37,6 +40,8 @@ class Study:
     folds: tuple[Fold, ...]
     seeds: int
     fingerprint: str
+    shares: tuple[dict[str, float], ...] = ()
+    """For each fold, the share of each class's pixels that its test patients hold."""
 
     @property
     def arms(self) -> dict[str, Spec]:
@@ -74,9 +79,19 @@ def plan_study(specs: list[Spec], recipe: Recipe, data: Path, mpp: float | None,
     rois, groups = find_rois(data, mpp), grouping(recipe.grouping)
     for spec in specs:
         build(spec, classes=len(groups.classes))  # what cannot be built is refused before anything is trained
-    counts = class_counts([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois], groups)
+    pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
+    check_sizes(pixels, recipe.crop)
+    counts = class_counts(pixels, groups)
     made = make_folds(counts, groups, folds, FOLD_SEED)
-    return Study(tuple(specs), recipe, data, mpp, tuple(made), seeds, fingerprint(rois))
+    held = np.sum(list(counts.values()), axis=0)
+    shares = [
+        {
+            name: round(float(sum(counts[p][i] for p in fold.test) / held[i]), 4) if held[i] else 0.0
+            for i, name in enumerate(groups.classes)
+        }
+        for fold in made
+    ]
+    return Study(tuple(specs), recipe, data, mpp, tuple(made), seeds, fingerprint(rois), tuple(shares))
 
 
 def open_study(folder: Path, study: Study) -> None:
@@ -93,7 +108,10 @@ def open_study(folder: Path, study: Study) -> None:
     }
     claim(folder, folder / "study.yaml", content, "study")
     if not (folder / "folds.json").exists():
-        write_json(folder / "folds.json", [fold.to_dict() for fold in study.folds])
+        write_json(
+            folder / "folds.json",
+            [fold.to_dict() | {"shares": share} for fold, share in zip(study.folds, study.shares, strict=True)],
+        )
 
 
 def read_study(folder: Path) -> Study:
@@ -102,15 +120,17 @@ def read_study(folder: Path) -> Study:
         raise RunError(f"{folder}: holds no study.yaml: give a folder that `ushape compare` made")
     data = read_yaml(folder / "study.yaml")
     try:
-        folds = tuple(Fold(**{k: tuple(v) for k, v in fold.items()}) for fold in read_json(folder / "folds.json"))
+        folds = read_json(folder / "folds.json")
+        shares = tuple(fold.pop("shares") for fold in folds)
         return Study(
             specs=tuple(parse(name) for name in data["specs"]),
             recipe=make_recipe(data["recipe"]),
             data=Path(data["data"]),
             mpp=data["mpp"],
-            folds=folds,
+            folds=tuple(Fold(**{k: tuple(v) for k, v in fold.items()}) for fold in folds),
             seeds=data["seeds"],
             fingerprint=data["fingerprint"],
+            shares=shares,
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error

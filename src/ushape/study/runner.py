@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ushape.errors import RunError
 from ushape.study.design import Study
@@ -53,11 +56,14 @@ def run_study(
     finished = [f for f in folders if is_finished(f)]
     working: dict[Path, subprocess.Popen[bytes]] = {}
     failed: dict[Path, str] = {}
+    said: dict[Path, IO[bytes]] = {}
+    files = ExitStack()
     try:
         while waiting or working:
             while waiting and len(working) < jobs:
                 where = waiting.pop(0)
-                working[where] = _start(where, device)
+                said[where] = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115; the study may lie on a full disk
+                working[where] = _start(where, device, said[where])
             time.sleep(interval)
             for where, process in list(working.items()):
                 if process.poll() is not None:
@@ -65,11 +71,12 @@ def run_study(
                     if process.returncode == 0 and is_finished(where):
                         finished.append(where)
                     else:
-                        failed[where] = _complaint(where, process.returncode)
+                        failed[where] = _complaint(said[where], process.returncode)
             steps = {f: last_step(f) for f in folders if f in working or f in finished}
             watch(State(steps, tuple(working), tuple(finished), tuple(failed), len(folders)))
     finally:
         _stop(working)
+        files.close()
     if failed:
         where, why = next(iter(failed.items()))
         others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -92,19 +99,17 @@ def last_step(run: Path) -> int:
         return 0
 
 
-def _start(run: Path, device: str) -> subprocess.Popen[bytes]:
+def _start(run: Path, device: str, said: IO[bytes]) -> subprocess.Popen[bytes]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = {**os.environ, **threads, "USHAPE_DEVICE": device}
-    with (run / "stderr.txt").open("wb") as errors:
-        command = [sys.executable, "-m", "ushape.train.run", str(run)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
+    command = [sys.executable, "-m", "ushape.train.run", str(run)]
+    # a group of its own: Ctrl-C of a terminal reaches a run once, through `_stop`
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said, process_group=0)
 
 
-def _complaint(run: Path, code: int) -> str:
-    try:
-        lines = (run / "stderr.txt").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
+def _complaint(said: IO[bytes], code: int) -> str:
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines()
     killed = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     return lines[-1] if lines else f"{killed}; start the same command again: it goes on"
 

@@ -3,7 +3,8 @@
 Every step cuts its batch into `shards` of equal size. Each shard is drawn, augmented, passed forward and backward by
 one lane (see `ushape.threads`) on a replica of the network: replicas share parameters, and have gradients and
 normalisation statistics of their own, which are summed and averaged in a fixed order. So the weights do not
-depend, in a single bit, on how many lanes there are, on what else the machine does, or on interruptions.
+depend, in a single bit, on how many lanes there are, on what else the machine does, or on interruptions. A step that
+fails leaves no trace: the network itself changes only when all of its shards are done and finite.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from ushape.data.classes import grouping
 from ushape.data.crops import Crops, CropSettings
 from ushape.data.rois import Pixels, open_pixels
 from ushape.errors import RunError
-from ushape.files import cannot_write, write_json
+from ushape.files import cannot_write, write_json, write_text
+from ushape.interrupts import Deferred
 from ushape.nets.device import autocast, pick_precision
 from ushape.nets.parts.plain import Dropout
 from ushape.nets.unet import UNet, build
@@ -92,9 +94,9 @@ class _Run:
         net = build(plan.spec, in_channels=3, classes=len(self.grouping.classes), seed=plan.seed)
         self.net: UNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
-        self.replicas = [self.net.train(), *(copy.deepcopy(self.net) for _ in range(recipe.shards - 1))]
+        self.replicas = [copy.deepcopy(self.net.train()) for _ in range(recipe.shards)]
         self.parameters = list(self.net.parameters())
-        for replica in self.replicas[1:]:
+        for replica in self.replicas:
             for mine, shared in zip(replica.parameters(), self.parameters, strict=True):
                 mine.data = shared.data  # one storage, a gradient each
         decayed = [p for p in self.parameters if p.ndim > 1]
@@ -118,35 +120,41 @@ class _Run:
         progress(self.step, math.nan)
         start, last_save, save_cost = time.monotonic() - self.seconds, time.monotonic(), 0.0
         looks = validation_steps(recipe) if self.validation else frozenset()
-        with (self.folder / "log.csv").open("a", newline="") as log:
-            try:
-                while self.step < recipe.steps:
+        with (self.folder / "log.csv").open("a", newline="") as log, Deferred() as signals:
+            while self.step < recipe.steps:
+                try:
                     loss, norm, rate = self._update()
-                    self.step += 1
-                    self.seconds = time.monotonic() - start
-                    log.write(f"{self.step},{loss:.6g},{norm:.6g},{rate:.6g},{self.seconds:.3f}\n")
-                    log.flush()
-                    if self.step in looks:
-                        self._validate()
+                except RunError:
+                    self._save()  # of the step before: nothing of this one is in it
+                    raise
+                self.step += 1
+                self.seconds = time.monotonic() - start
+                log.write(f"{self.step},{loss:.6g},{norm:.6g},{rate:.6g},{self.seconds:.3f}\n")
+                log.flush()
+                if self.step in looks:
+                    self._validate()
+                try:
                     progress(self.step, loss)
-                    now = time.monotonic()
-                    if now - last_save > max(save_every, 50 * save_cost):  # at most 2% of the time
-                        self._save()
-                        last_save, save_cost = time.monotonic(), time.monotonic() - now
-            except (KeyboardInterrupt, RunError):
-                if all(bool(torch.isfinite(p).all()) for p in self.parameters):
+                    signals.check()
+                except KeyboardInterrupt:
                     self._save()
-                raise
+                    raise
+                now = time.monotonic()
+                if now - last_save > max(save_every, 50 * save_cost):  # at most 2% of the time
+                    self._save()
+                    last_save, save_cost = time.monotonic(), time.monotonic() - now
 
     def _update(self) -> tuple[float, float, float]:
         """One optimisation step: its loss, gradient norm and learning rate; RunError where they are not finite."""
         recipe = self.plan.recipe
         losses = list(self.lanes.map(self._shard, range(recipe.shards)))
-        for ours, *others in zip(*(r.parameters() for r in self.replicas), strict=True):
-            for other in others:
+        for ours, *shards in zip(self.parameters, *(r.parameters() for r in self.replicas), strict=True):
+            ours.grad = shards[0].grad
+            for other in shards[1:]:
                 if other.grad is not None and ours.grad is not None:
                     ours.grad += other.grad
-                other.grad = None
+            for each in shards:
+                each.grad = None
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip))
         loss = sum(losses)
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -182,12 +190,11 @@ class _Run:
 
     @torch.no_grad()
     def _share_statistics(self) -> None:
-        """Give every replica the mean of all replicas' running statistics."""
-        for buffers in zip(*(r.buffers() for r in self.replicas), strict=True):
-            if buffers[0].is_floating_point():
-                buffers[0].copy_(torch.stack(buffers).mean(0))
-            for other in buffers[1:]:
-                other.copy_(buffers[0])
+        """Give the network, and every replica again, the mean of the replicas' running statistics."""
+        for ours, *shards in zip(self.net.buffers(), *(r.buffers() for r in self.replicas), strict=True):
+            ours.copy_(torch.stack(shards).mean(0) if ours.is_floating_point() else shards[0])
+            for each in shards:
+                each.copy_(ours)
 
     @torch.no_grad()
     def _average_weights(self) -> None:
@@ -237,7 +244,7 @@ class _Run:
             about = json.loads(metadata["state"])
             self.step, self.seconds = about["step"], about["seconds"]
             self.best_step, self.best_dice = about["best_step"], about["best_dice"]
-            for replica in self.replicas[1:]:
+            for replica in self.replicas:
                 for mine, shared in zip(replica.buffers(), self.net.buffers(), strict=True):
                     mine.copy_(shared)
         _cut_back(self.folder / "log.csv", "step,loss,gradient_norm,rate,seconds", self.step)
@@ -322,4 +329,4 @@ def _cut_back(path: Path, header: str, step: int) -> None:
         first, comma, _ = line.partition(",")
         if comma and first.isdigit() and int(first) <= step and line.count(",") == header.count(","):
             kept.append(line)
-    path.write_text("\n".join(kept) + "\n")
+    write_text(path, "\n".join(kept) + "\n")

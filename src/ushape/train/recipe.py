@@ -54,8 +54,9 @@ class Recipe:
         except UshapeError as error:
             raise RecipeError(str(error)) from None
         bounds: dict[str, tuple[float, float]] = {
-            "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "scale": (0, 3), "steps": (1, 10**7),
-            "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9), "weight_decay": (0, 1),
+            "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "scale": (0, 3),
+            "steps": (1, 10**7), "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9),
+            "weight_decay": (0, 1),
             "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "validations": (1, 1000),
         }  # fmt: skip
         for key, (low, high) in bounds.items():
@@ -82,8 +83,8 @@ def make_recipe(values: object, base: Recipe | None = None, where: str = "recipe
         if get_origin(kind) is Literal:
             if value not in get_args(kind):
                 raise RecipeError(f"{where}: {key}={value!r}: give one of {', '.join(get_args(kind))}")
-        elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-            value = float(value)
+        elif kind is float and isinstance(number := _scientific(value), int | float) and not isinstance(value, bool):
+            value = float(number)
         elif not isinstance(value, kind) or isinstance(value, bool):
             raise RecipeError(f"{where}: {key}={value!r}: give a value of type {kind.__name__}")
         checked[key] = value
@@ -91,7 +92,7 @@ def make_recipe(values: object, base: Recipe | None = None, where: str = "recipe
 
 
 def read_settings(pairs: list[str]) -> dict[str, Any]:
-    """`key=value` texts of a command line -> values, read as YAML scalars (`2e-3` is a number)."""
+    """`key=value` texts of a command line -> values, read as YAML scalars."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -100,16 +101,15 @@ def read_settings(pairs: list[str]) -> dict[str, Any]:
         if key in settings:
             raise RecipeError(f"--set {key}: is given twice: keep one of them")
         try:
-            settings[key] = float(text) if _scientific(text) else yaml.safe_load(text)
+            settings[key] = _scientific(yaml.safe_load(text))
         except yaml.YAMLError:
             settings[key] = text
     return settings
 
 
-def _scientific(text: str) -> bool:
-    """YAML 1.1 reads 2e-3 as text; people who write recipes mean a number."""
+def _scientific(value: object) -> object:
+    """`2e-3`, which YAML 1.1 reads as text, as the number that people mean; anything else as it is."""
     try:
-        float(text)
+        return float(value) if isinstance(value, str) and "e" in value.lower() else value
     except ValueError:
-        return False
-    return "e" in text.lower()
+        return value

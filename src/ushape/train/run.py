@@ -67,14 +67,13 @@ def claim(folder: Path, file: Path, content: dict[str, Any], kind: str) -> None:
     """
     if file.exists():
         there = read_yaml(file)
-        there = there if isinstance(there, dict) else {}
-        for key in dict.fromkeys((*content, *there)):
-            if there.get(key) != content.get(key):
-                raise RunError(
-                    f"{folder} belongs to another {kind}: its {key} is {_short(there.get(key))}, not "
-                    f"{_short(content.get(key))}: choose another --out, or repeat the command that began it"
-                )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if there != content:
+            key, old, new = _difference(there, content)
+            raise RunError(
+                f"{folder} belongs to another {kind}: its {key} is {_short(old)}, not {_short(new)}: choose another "
+                "--out, or repeat the command that began it"
+            )
+    elif folder.exists() and not _is_empty(folder):
         raise RunError(f"{folder} exists and is no {kind} of ushape: choose another --out, or empty it")
     else:
         write_yaml(file, content)
@@ -99,6 +98,20 @@ def read_run(folder: Path) -> RunPlan:
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.yaml'}: is no run of ushape, or its ROIs are gone ({error!r})") from error
+
+
+def _difference(old: object, new: object, key: str = "content") -> tuple[str, object, object]:
+    """The first place where two trees of mappings differ: its path and both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for each in dict.fromkeys((*new, *old)):
+            if old.get(each) != new.get(each):
+                return _difference(old.get(each), new.get(each), str(each) if key == "content" else f"{key}.{each}")
+    return key, old, new
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing, but for what a killed start may have left half written."""
+    return folder.is_dir() and all(p.name.startswith(".") and p.name.endswith(".part") for p in folder.iterdir())
 
 
 def _short(value: object) -> str:

@@ -62,7 +62,8 @@ def run_study(
         while waiting or working:
             while waiting and len(working) < jobs:
                 where = waiting.pop(0)
-                said[where] = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115; the study may lie on a full disk
+                # not in the study's folder: its disk may be full
+                said[where] = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
                 working[where] = _start(where, device, said[where])
             time.sleep(interval)
             for where, process in list(working.items()):

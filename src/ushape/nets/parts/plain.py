@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,20 @@ def identity_stem(cin: int, cout: int, style: Style) -> nn.Module:
     return IdentityStem(cin)
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that uses its running statistics where a batch holds a single value a channel.
+
+    That happens at the bottom of the U for a batch of one small image; torch refuses it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W] -> the same
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 def batch_norm(channels: int) -> nn.Module:
-    return nn.BatchNorm2d(channels)
+    return BatchNorm(channels)
 
 
 def no_norm(channels: int) -> nn.Module:

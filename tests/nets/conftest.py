@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
+settings.register_profile("nets", deadline=None, max_examples=60)
+settings.load_profile("nets")
 
 
 def pytest_configure(config: pytest.Config) -> None:

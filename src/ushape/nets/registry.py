@@ -7,7 +7,7 @@ network is built.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
@@ -79,6 +79,12 @@ def register(
     made = Modification(name, axis, summary, source, target, MappingProxyType(options))
     _REGISTRY[axis, name] = made
     return made
+
+
+def forget(made: Iterable[Modification]) -> None:
+    """Take modifications out again: what a file registered before it failed."""
+    for each in list(made):
+        del _REGISTRY[each.axis, each.name]
 
 
 def modifications(axis: str | None = None) -> list[Modification]:

@@ -63,8 +63,9 @@ class Kit:
 
 def channels_of(module: nn.Module) -> int:
     """The channels that a stem, down, up or skip module says it gives."""
-    channels = module.channels
-    assert isinstance(channels, int)
+    channels = getattr(module, "channels", None)
+    if not isinstance(channels, int):
+        raise SpecError(f"{type(module).__name__}: a stem, down, up or skip says in .channels how many it gives")
     return channels
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -51,6 +52,8 @@ class TimmEncoder(nn.Module):
         self.network = _timm().create_model(
             network, features_only=True, in_chans=in_channels, out_indices=[given[i][0] for i in wanted]
         )
+        if levels - 1 < max(given):
+            _drop_unused(self.network, in_channels)
         self.network.own_initialisation = True
         self.wanted = wanted
         missing = widths[: min(wanted)] if full else ()
@@ -89,6 +92,22 @@ class TimmEncoder(nn.Module):
 def _plain(key: str) -> str:
     """timm writes `stages.0` or `stages_0`, depending on how a network is made."""
     return key.replace("_", ".")
+
+
+def _drop_unused(network: nn.Module, in_channels: int) -> None:
+    """Take out what lies behind the coarsest features asked for, which some of timm's networks keep and compute."""
+    weights = list(network.parameters())
+    image = torch.zeros(1, in_channels, 64, 64, device=weights[0].device)
+    reached = torch.autograd.grad(sum(x.sum() for x in network.eval()(image)), weights, allow_unused=True)
+    unused = {id(p) for p, gradient in zip(weights, reached, strict=True) if gradient is None}
+    for module in list(network.modules()):
+        if isinstance(module, nn.Sequential):
+            for name, child in list(module.named_children()):
+                own = list(child.parameters())
+                if own and all(id(p) in unused for p in own):
+                    setattr(module, name, nn.Identity())
+    for p in network.train().parameters():
+        p.requires_grad_(id(p) not in unused)
 
 
 def _levels_of(network: str, in_channels: int) -> dict[int, tuple[int, int]]:

@@ -10,6 +10,7 @@ many pixels they lose, and get sizes that suit them.
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import warnings
@@ -103,6 +104,7 @@ def computes(make: Make, folder: Path, tiny: bool = True) -> None:
     save_weights(folder / "weights.safetensors", net, {})
     loaded = load_weights(folder / "weights.safetensors").net
     assert torch.equal(scores(loaded, image(net, first)), scores(net, image(net, first)))
+    assert torch.equal(scores(copy.deepcopy(net), image(net, first)), scores(net, image(net, first)))
 
 
 def gradients(net: nn.Module, x: Tensor) -> None:

@@ -171,7 +171,6 @@ register("block", "dilated-parallel-3", "three dilations side by side in every l
          "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 4))  # fmt: skip
 register("block", "dilated-parallel-5", "five dilations side by side in every level", _SEED,
          "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 4, 8, 16))  # fmt: skip
-register("encoder", "own", "the spec's own stem, blocks and down-sampling", _RONNEBERGER, "encoders.own:OwnEncoder")
 register("down", "max-pool", "2x2 max-pooling", _RONNEBERGER, "resampling.plain:MaxPool")
 register("down", "avg-pool", "2x2 mean", "LeCun et al. 1998", "resampling.plain:AvgPool")
 register("down", "strided", "a convolution of stride 2 learns what to keep",
@@ -218,6 +217,7 @@ register("bridge", "transformer", "transformer layers at the bottom", "Chen et a
          "bridges.transformer:Transformer", layers=4, heads=8)  # fmt: skip
 register("bridge", "non-local", "every position at the bottom sees every other", "Wang et al. 2018, arXiv:1711.07971",
          "bridges.non_local:NonLocal")  # fmt: skip
+register("encoder", "own", "the spec's own stem, blocks and down-sampling", _RONNEBERGER, "encoders.own:OwnEncoder")
 register("topology", "plain", "level by level, each from the one below", _RONNEBERGER, "topology.plain:PlainTopology")
 register("topology", "nested", "nested decoders with dense skips", "Zhou et al. 2018 (UNet++), arXiv:1807.10165",
          "topology.nested:NestedTopology")  # fmt: skip

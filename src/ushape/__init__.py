@@ -13,12 +13,14 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "build": "ushape.nets.unet",
+    "load_plugin": "ushape.nets.plugin",
+    "modification": "ushape.nets.registry",
     "parse": "ushape.nets.spec",
     "Spec": "ushape.nets.spec",
     "UshapeError": "ushape.errors",
 }
 
-__all__ = ["Spec", "UshapeError", "__version__", "build", "parse"]
+__all__ = ["Spec", "UshapeError", "__version__", "build", "load_plugin", "modification", "parse"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,32 +6,41 @@ network is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from ushape.errors import SpecError, nearest
 
 Value = int | float | tuple[int, ...]
+T = TypeVar("T")
 
 AXES: dict[str, str] = {
     "stem": "what the image passes before the first level",
+    "encoder": "the contracting half: levels of the spec's own, or a network of the timm library",
     "block": "what a level computes",
     "down": "from a level to the next coarser one",
     "up": "from a level to the next finer one",
     "skip": "what happens to features on their way across the U",
     "bridge": "what happens at the bottom of the U",
+    "topology": "how the decoder joins the levels of the encoder",
     "attention": "re-weighting of the features that a block gives",
     "norm": "normalisation after a convolution",
     "activation": "non-linearity",
+    "padding": "what convolutions see beyond the border",
+    "bias": "which convolutions have a bias",
     "head": "from features to class scores",
 }
 """The axes that modifications change, in the order of a canonical name."""
 
-BRACKETED = ("stem", "norm", "activation")
+BRACKETED = ("stem", "encoder", "norm", "activation", "padding", "bias")
 """Axes that a canonical name writes as `[axis=name]`: their names read badly, or as another axis, behind a +."""
+
+SWITCHES = ("padding", "bias")
+"""Axes whose choice is a yes or no that other parts ask for, not a module."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +72,19 @@ def register(
     """Add a modification; SpecError if its axis is unknown, its name malformed or already taken."""
     if axis not in AXES:
         raise SpecError(f"unknown axis {axis!r} (axes: {', '.join(AXES)})")
-    if not name.replace("-", "").isalnum() or name != name.lower():
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise SpecError(f"modification name {name!r}: use lower-case letters, digits and hyphens")
     if (axis, name) in _REGISTRY:
         raise SpecError(f"{name!r} is already a modification of the axis {axis}: choose another name")
     made = Modification(name, axis, summary, source, target, MappingProxyType(options))
     _REGISTRY[axis, name] = made
     return made
+
+
+def forget(made: Iterable[Modification]) -> None:
+    """Take modifications out again: what a file registered before it failed."""
+    for each in list(made):
+        del _REGISTRY[each.axis, each.name]
 
 
 def modifications(axis: str | None = None) -> list[Modification]:
@@ -80,7 +95,12 @@ def modifications(axis: str | None = None) -> list[Modification]:
 
 
 def lookup(axis: str, name: str) -> Modification:
-    """The modification `name` of `axis`; SpecError with the nearest name where there is none."""
+    """The modification `name` of `axis`; SpecError with the nearest name where there is none.
+
+    An encoder `timm:NAME` need not be registered: whether timm has it is seen when it is built.
+    """
+    if axis == "encoder" and re.fullmatch(r"timm:[a-z0-9_.-]+", name):
+        return _timm(name)
     if (axis, name) not in _REGISTRY:
         known = [m.name for m in modifications(axis)]
         raise SpecError(f"unknown {axis} {name!r}{nearest(name, known)} (known: {', '.join(known)})")
@@ -89,11 +109,49 @@ def lookup(axis: str, name: str) -> Modification:
 
 def home(name: str) -> Modification:
     """What a bare `+name` means: `block` first where several axes have the name; SpecError if none has."""
+    if name.startswith("timm:"):
+        return lookup("encoder", name)
     found = [m for m in modifications() if m.name == name and name != "none"]
     if not found:
         known = sorted({m.name for m in modifications()} - {"none"})
         raise SpecError(f"unknown modification {name!r}{nearest(name, known)} (`ushape mods` lists all)")
     return next((m for m in found if m.axis == "block"), found[0])
+
+
+def modification(
+    axis: str, name: str, summary: str, source: str, **options: Value
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Decorator: the class (or function) below it is a modification of your own.
+
+        @ushape.modification(axis="attention", name="halve", summary="features are halved", source="this file")
+        class Halve(nn.Module):
+            def __init__(self, channels, style): ...
+
+    What the class is called with stands in `ushape.nets.unet`; `options` are parameters with defaults, as keyword
+    arguments (int, float or a tuple of int). SpecError where the axis has no modifications of its own, or the name
+    is taken, be it on another axis: `+name` in an older spec would change its meaning.
+    """
+    if axis in SWITCHES:
+        raise SpecError(f"the axis {axis} is a switch, nothing can be added to it")
+    if taken := next((m for m in modifications() if m.name == name), None):
+        raise SpecError(f"{name!r} is already a modification of the axis {taken.axis}: choose another name")
+
+    def decorate(target: Callable[..., T]) -> Callable[..., T]:
+        register(axis, name, summary, source, target, **options)
+        return target
+
+    return decorate
+
+
+def _timm(name: str) -> Modification:
+    def make(*arguments: Any, **keywords: Any) -> Any:
+        from ushape.nets.parts.encoders.timm_encoder import TimmEncoder
+
+        return TimmEncoder(name.removeprefix("timm:"), *arguments, **keywords)
+
+    source = "Wightman 2019, github.com/huggingface/pytorch-image-models"
+    summary = "a network of the timm library; full=1: with levels of our own where it has none"
+    return Modification(name, "encoder", summary, source, make, MappingProxyType({"full": 0}))
 
 
 # axis, name, what it changes, source, class, parameters with defaults
@@ -114,20 +172,90 @@ register("block", "dilated-parallel-3", "three dilations side by side in every l
 register("block", "dilated-parallel-5", "five dilations side by side in every level", _SEED,
          "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 4, 8, 16))  # fmt: skip
 register("down", "max-pool", "2x2 max-pooling", _RONNEBERGER, "resampling.plain:MaxPool")
+register("down", "avg-pool", "2x2 mean", "LeCun et al. 1998", "resampling.plain:AvgPool")
+register("down", "strided", "a convolution of stride 2 learns what to keep",
+         "Springenberg et al. 2015, arXiv:1412.6806", "resampling.strided:Strided", kernel=3)  # fmt: skip
+register("down", "blur-pool", "max-pooling, smoothed before it is thinned out", "Zhang 2019, arXiv:1904.11486",
+         "resampling.blur_pool:BlurPool", size=4)  # fmt: skip
+register("down", "patch-merging", "each 2x2 pixels become one, by a linear map", "Liu et al. 2021, arXiv:2103.14030",
+         "resampling.patch:PatchMerging")  # fmt: skip
+register("down", "haar", "a Haar wavelet's four subbands, joined by a 1x1 convolution",
+         "Xu et al. 2023, 10.1016/j.patcog.2023.109819", "resampling.haar:HaarDown")  # fmt: skip
 register("up", "transposed", "2x2 transposed convolution", _RONNEBERGER, "resampling.plain:Transposed")
+register("up", "nearest", "each pixel repeated, then a convolution (kernel=0: none)",
+         "Odena et al. 2016, 10.23915/distill.00003", "resampling.interpolate:Nearest", kernel=3)  # fmt: skip
+register("up", "bilinear", "linear interpolation, then a convolution (kernel=0: none)",
+         "Odena et al. 2016, 10.23915/distill.00003", "resampling.interpolate:Bilinear", kernel=3)  # fmt: skip
+register("up", "pixel-shuffle", "a convolution gives the four pixels of each pixel as channels",
+         "Shi et al. 2016, arXiv:1609.05158", "resampling.pixel_shuffle:PixelShuffle", kernel=3)  # fmt: skip
+register("up", "patch-expanding", "each pixel becomes 2x2, by a linear map", "Cao et al. 2021, arXiv:2105.05537",
+         "resampling.patch:PatchExpanding")  # fmt: skip
+register("up", "dysample", "linear interpolation at points that are learned", "Liu et al. 2023, arXiv:2308.15085",
+         "resampling.dysample:DySample", groups=4)  # fmt: skip
 register("skip", "concatenate", "encoder features join the decoder's unchanged", _RONNEBERGER,
          "skips.plain:Concatenate")  # fmt: skip
+register("skip", "add", "encoder features are added to the decoder's",
+         "Chaurasia and Culurciello 2017, arXiv:1707.03718", "skips.plain:Add")  # fmt: skip
+register("skip", "none", "nothing comes across the U", "ablation", "skips.plain:NoSkip")
 register("skip", "attention-gate", "decoder features decide which encoder features pass",
          "Oktay et al. 2018, arXiv:1804.03999", "skips.attention_gate:AttentionGate")  # fmt: skip
+register("skip", "residual-path", "residual units on the way across, more at finer levels",
+         "Ibtehaz and Rahman 2020, arXiv:1902.04049", "skips.residual_path:ResidualPath",
+         units=(4, 3, 2, 1))  # fmt: skip
+register("skip", "semantic-gap", "residual units with growing dilations on the way across",
+         "UNET_modifications (semantic-gap); dilations are our assumption", "skips.residual_path:SemanticGap",
+         dilations=(1, 2, 4))  # fmt: skip
+register("skip", "channel-transformer", "channels of all levels attend to each other, then the decoder weighs them",
+         "Wang et al. 2022 (UCTransNet), arXiv:2109.04335", "skips.channel_transformer:ChannelGate",
+         layers=4, heads=4)  # fmt: skip
 register("bridge", "none", "nothing between encoder and decoder", _RONNEBERGER, "plain:identity")
 register("bridge", "aspp", "parallel dilations and image pooling at the bottom",
          "Chen et al. 2017, arXiv:1706.05587", "bridges.aspp:ASPP", rates=(6, 12, 18))  # fmt: skip
+register("bridge", "pyramid-pooling", "means over grids of several sizes join the features",
+         "Zhao et al. 2017, arXiv:1612.01105", "bridges.pyramid_pooling:PyramidPooling", bins=(1, 2, 3, 6))  # fmt: skip
+register("bridge", "transformer", "transformer layers at the bottom", "Chen et al. 2021 (TransUNet), arXiv:2102.04306",
+         "bridges.transformer:Transformer", layers=4, heads=8)  # fmt: skip
+register("bridge", "non-local", "every position at the bottom sees every other", "Wang et al. 2018, arXiv:1711.07971",
+         "bridges.non_local:NonLocal")  # fmt: skip
+register("encoder", "own", "the spec's own stem, blocks and down-sampling", _RONNEBERGER, "encoders.own:OwnEncoder")
+register("topology", "plain", "level by level, each from the one below", _RONNEBERGER, "topology.plain:PlainTopology")
+register("topology", "nested", "nested decoders with dense skips", "Zhou et al. 2018 (UNet++), arXiv:1807.10165",
+         "topology.nested:NestedTopology")  # fmt: skip
+register("topology", "full-scale", "every decoder level sees all levels",
+         "Huang et al. 2020 (UNet 3+), arXiv:2004.08790", "topology.full_scale:FullScaleTopology")  # fmt: skip
+register("topology", "double", "a second U looks where the first one saw something",
+         "Jha et al. 2020 (DoubleU-Net), arXiv:2006.04868", "topology.double:DoubleTopology")  # fmt: skip
 register("attention", "none", "features pass unchanged", _RONNEBERGER, "plain:identity")
 register("attention", "se", "channels are re-weighted from their global means",
          "Hu et al. 2018, arXiv:1709.01507", "attention.se:SqueezeExcitation", reduction=16)  # fmt: skip
-register("norm", "batch", "batch normalisation", "Ioffe and Szegedy 2015, arXiv:1502.03167", "plain:batch_norm")
-register("norm", "none", "no normalisation; convolutions have a bias", _RONNEBERGER, "plain:no_norm")
-register("activation", "relu", "rectifier", _RONNEBERGER, "plain:relu")
-register("head", "single", "one 1x1 convolution at full resolution", _RONNEBERGER, "heads.single:SingleHead")
+register("attention", "scse", "channels are re-weighted, and pixels", "Roy et al. 2018, arXiv:1803.02579",
+         "attention.scse:SpatialChannelSE", reduction=2)  # fmt: skip
+register("attention", "cbam", "channels, then pixels, are re-weighted from means and maxima",
+         "Woo et al. 2018, arXiv:1807.06521", "attention.cbam:CBAM", reduction=16, kernel=7)  # fmt: skip
+register("attention", "eca", "channels are re-weighted by a convolution over neighbouring channels",
+         "Wang et al. 2020, arXiv:1910.03151", "attention.eca:EfficientChannelAttention")  # fmt: skip
+register("attention", "coordinate", "rows and columns are re-weighted from their means",
+         "Hou et al. 2021, arXiv:2103.02907", "attention.coordinate:CoordinateAttention", reduction=32)  # fmt: skip
+register("norm", "batch", "batch normalisation", "Ioffe and Szegedy 2015, arXiv:1502.03167", "norms:BatchNorm")
+register("norm", "instance", "each channel of each image by itself", "Ulyanov et al. 2016, arXiv:1607.08022",
+         "norms:InstanceNorm")  # fmt: skip
+register("norm", "group", "groups of channels of each image", "Wu and He 2018, arXiv:1803.08494", "norms:GroupNorm",
+         groups=8)  # fmt: skip
+register("norm", "layer", "the channels of each pixel", "Ba et al. 2016, arXiv:1607.06450", "norms:layer_norm")
+register("norm", "none", "no normalisation; convolutions have a bias", _RONNEBERGER, "norms:no_norm")
+register("activation", "relu", "rectifier", _RONNEBERGER, "activations:relu")
+register("activation", "leaky", "rectifier with a small slope below zero", "Maas et al. 2013", "activations:leaky",
+         slope=0.01)  # fmt: skip
+register("activation", "prelu", "rectifier whose slope below zero is learned", "He et al. 2015, arXiv:1502.01852",
+         "activations:prelu")  # fmt: skip
+register("activation", "gelu", "Gaussian error linear unit", "Hendrycks and Gimpel 2016, arXiv:1606.08415",
+         "activations:gelu")  # fmt: skip
+register("activation", "silu", "x sigmoid(x)", "Elfwing et al. 2018, arXiv:1702.03118", "activations:silu")
+register("padding", "same", "zeros beyond the border; scores have the image's size", "common use", "plain:no")
+register("padding", "valid", "nothing beyond the border; scores of the centre only", _RONNEBERGER, "plain:yes")
+register("bias", "auto", "where no normalisation follows", "common use", "plain:no")
+register("bias", "always", "in front of a normalisation too, where it has no effect but in the parameter count",
+         "common use", "plain:yes")  # fmt: skip
+register("head", "single", "one convolution at full resolution", _RONNEBERGER, "heads.single:SingleHead", kernel=1)
 register("head", "deep-supervision", "in training, every decoder level is scored as well",
          "Lee et al. 2015, arXiv:1409.5185", "heads.deep_supervision:DeepSupervisionHead")  # fmt: skip

@@ -6,6 +6,7 @@
     unet[width=16,stem=dilated-parallel-3]   any axis can be set in brackets
     unet+residual+attention-gate             `+name` sets the axis that `name` belongs to
     unet+aspp[rates=2-4-6]                   a modification's own parameters
+    unet[encoder=timm:resnet34]              a network of the timm library as encoder
 
 A string is parsed once into a `Spec`; everything else (network, name, diagram, counts) follows from the spec.
 Order never matters: equal specs have equal canonical names, and `parse(spec.name) == spec`.
@@ -13,6 +14,7 @@ Order never matters: equal specs have equal canonical names, and `parse(spec.nam
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -49,23 +51,30 @@ class Spec:
     depth: int = 2
     dropout: float = 0.0
     stem: Choice = Choice("none")
+    encoder: Choice = Choice("own")
     block: Choice = Choice("plain")
     down: Choice = Choice("max-pool")
     up: Choice = Choice("transposed")
     skip: Choice = Choice("concatenate")
     bridge: Choice = Choice("none")
+    topology: Choice = Choice("plain")
     attention: Choice = Choice("none")
     norm: Choice = Choice("batch")
     activation: Choice = Choice("relu")
+    padding: Choice = Choice("same")
+    bias: Choice = Choice("auto")
     head: Choice = Choice("single")
 
     def __post_init__(self) -> None:
-        if len(self.widths) < 2 or not all(isinstance(w, int) and 1 <= w <= 8192 for w in self.widths):
-            raise SpecError(f"widths {_show(self.widths)}: give at least two levels of 1 to 8192 channels")
-        if not isinstance(self.depth, int) or not 1 <= self.depth <= 64:
+        if not isinstance(self.widths, tuple) or not 2 <= len(self.widths) <= 10:
+            raise SpecError(f"widths {_show(self.widths)}: give the channels of two to ten levels")
+        if not all(type(w) is int and 1 <= w <= 8192 for w in self.widths):
+            raise SpecError(f"widths {_show(self.widths)}: give levels of 1 to 8192 channels")
+        if type(self.depth) is not int or not 1 <= self.depth <= 64:
             raise SpecError(f"depth {self.depth!r}: give a whole number from 1 to 64")
-        if not 0 <= self.dropout < 1:
+        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
             raise SpecError(f"dropout {self.dropout!r}: give a probability from 0 up to, not including, 1")
+        object.__setattr__(self, "dropout", abs(float(self.dropout)))
         for axis in AXES:  # options equal to their defaults are dropped: one spec, one form
             object.__setattr__(self, axis, _normal(lookup(axis, getattr(self, axis).name), getattr(self, axis)))
 
@@ -224,7 +233,7 @@ def _normal(modification: Modification, choice: Choice) -> Choice:
         default = modification.options[key]
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if type(value) is not type(default):
+        if type(value) is not type(default) or not _sound(value):
             raise SpecError(f"{modification.name!r}: {key}={value!r} must be like {_show(default)}")
         least = 0 if default == 0 else 1
         if not isinstance(value, float) and min(value if isinstance(value, tuple) else (value,)) < least:
@@ -250,8 +259,20 @@ def _value(key: str, text: str, like: Value) -> Value:
         raise SpecError(f"{key}={text!r}: give {kind[type(like)]}") from None
 
 
-def _show(value: Value) -> str:
-    return "-".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+def _sound(value: Value) -> bool:
+    """Whether a parameter can be written and read again: whole numbers not negative, numbers finite."""
+    if isinstance(value, tuple):
+        return len(value) > 0 and all(type(v) is int and v > 0 for v in value)
+    return value >= 0 if isinstance(value, int) else math.isfinite(value)
+
+
+def _show(value: object) -> str:
+    """As short as can be read back: 1-2-4, 0.5, 3."""
+    if isinstance(value, tuple | list):
+        return "-".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
 
 
 def _doubling(width: int, levels: int) -> tuple[int, ...]:
@@ -260,7 +281,7 @@ def _doubling(width: int, levels: int) -> tuple[int, ...]:
 
 def _term(text: str) -> tuple[str, list[tuple[str, str]]]:
     """`name[key=value,...]` -> name and its pairs as text."""
-    match = re.fullmatch(r"([a-z0-9][a-z0-9-]*)(?:\[(.*)\])?", text.strip())
+    match = re.fullmatch(r"(timm:[a-z0-9_.-]+|[a-z0-9][a-z0-9-]*)(?:\[(.*)\])?", text.strip())
     if not match:
         raise SpecError(f"cannot read {text!r}: write name or name[key=value,...], in lower case")
     pairs = []

@@ -7,18 +7,23 @@
                       ...                                       ...
                      level L ------------ bridge ----------------+
 
-Each letter of that picture is one axis of the spec. A part is a module with one of these signatures:
+Left of the skips stands the encoder (axis `encoder`: these levels, or a network of timm), right of them the decoder
+(axis `topology`: this one, or another way to join all levels). Each other word is an axis of the spec too. A part is
+a module with one of these signatures; a part with options takes them as keyword arguments:
 
     stem(cin, cout, style), down(cin, cout, style), up(cin, cout, style)   .channels: what it gives
     block(cin, cout, style)     bridge(channels, style)     attention(channels, style)
-    skip(cskip, cup, style)     forward(skip, up), .channels
+    skip(cskip, cup, style, level)     forward(skip, up), .channels
+        .across(channels, style): optional; a class whose forward changes the list of all skips, finest first
+    topology(kit)     forward(image, across, bottom) -> features, finest first; .widths
     head(widths, classes, style)     forward(features, finest first) -> list of scores
+    norm(channels), activation()
 """
 
 from __future__ import annotations
 
 from functools import partial
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,9 +31,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.errors import SpecError
-from ushape.nets.parts.plain import Dropout, Style
+from ushape.nets.pairs import refusal
+from ushape.nets.parts.plain import Kit, Style
+from ushape.nets.parts.skips.plain import NoSkip
 from ushape.nets.registry import lookup
 from ushape.nets.spec import Spec, parse
+from ushape.nets.valid import check_valid, lost
 
 
 class UNet(nn.Module):
@@ -38,74 +46,151 @@ class UNet(nn.Module):
     [N, classes, H, W]. In training with several supervised levels: a list of scores, finest first, the i-th at
     1/2^i of the (padded) resolution. Sizes that 2^(levels-1) does not divide are padded at the right and bottom
     by repeating the border, and the scores are cropped back.
+
+    With padding=valid (U-Net 2015) nothing is padded: scores are [N, classes, H - shrink, W - shrink], those of the
+    image's centre (shrink: 184 for 5 levels of depth 2; else 0). Only some sizes pass down and up without a remainder
+    (16k + 60 for that net); any other raises SpecError, which names the next ones.
     """
 
     def __init__(self, spec: Spec, in_channels: int, classes: int) -> None:
         super().__init__()
         if in_channels < 1 or classes < 1:
             raise SpecError(f"in_channels={in_channels}, classes={classes}: both must be at least 1")
+        if reason := refusal(spec):
+            raise SpecError(f"{spec.name}: {reason}")
         self.spec, self.in_channels, self.classes = spec, in_channels, classes
-        style = Style(
-            norm=_part(spec, "norm"),
-            activation=_part(spec, "activation"),
-            depth=spec.depth,
-            bias=spec.norm.name == "none",
-        )
-        widths = spec.widths
-
-        def level(cin: int, cout: int) -> nn.Sequential:
-            return nn.Sequential(_part(spec, "block")(cin, cout, style), _part(spec, "attention")(cout, style))
-
-        self.stem = _part(spec, "stem")(in_channels, widths[0], style)
-        self.encoder = nn.ModuleList([level(self.stem.channels, widths[0])])
-        self.downs = nn.ModuleList()
-        for fine, coarse in pairwise(widths):
-            self.downs.append(_part(spec, "down")(fine, coarse, style))
-            self.encoder.append(level(_channels(self.downs[-1]), coarse))
-        self.dropout = Dropout(spec.dropout)
-        self.bridge = _part(spec, "bridge")(widths[-1], style)
-        self.ups, self.skips, self.decoder = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for fine, coarse in pairwise(widths):  # finest first
-            self.ups.append(_part(spec, "up")(coarse, fine, style))
-            self.skips.append(_part(spec, "skip")(fine, _channels(self.ups[-1]), style))
-            self.decoder.append(level(_channels(self.skips[-1]), fine))
-        self.head = _part(spec, "head")(widths[:-1], classes, style)
-        self.apply(_initialise)
+        self.valid: bool = _part(spec, "padding")()
+        self.shrink = lost(spec.levels, spec.depth) if self.valid else 0
+        make = _Maker(spec, in_channels)
+        encoder: Any = make.encoder()
+        self.encoder = encoder
+        channels: tuple[int, ...] = encoder.channels
+        self.bridge = make.bridge(channels[-1])
+        self.across = make.across(channels[:-1])
+        self.topology = _part(spec, "topology")(make.kit(channels))
+        self.head = _part(spec, "head")(self.topology.widths, classes, make.style)
+        _initialise(self)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         height, width = image.shape[2:]
-        multiple = 2 ** (self.spec.levels - 1)
-        right, bottom = -width % multiple, -height % multiple
-        x = F.pad(image, (0, right, 0, bottom), mode="replicate") if right or bottom else image
-        x = self.stem(x)
-        across: list[Tensor] = []  # encoder features, finest first: [N, w_i, H / 2^i, W / 2^i]
-        for i, encode in enumerate(self.encoder):
-            x = encode(x if i == 0 else self.downs[i - 1](x))
-            if i >= self.spec.levels - 2:
-                x = self.dropout(x)
-            across.append(x)
-        x = self.bridge(across.pop())  # [N, w_L, H / 2^L, W / 2^L]
-        decoded: list[Tensor] = []
-        for i in reversed(range(len(self.decoder))):
-            x = self.decoder[i](self.skips[i](across[i], self.ups[i](x)))  # [N, w_i, H / 2^i, W / 2^i]
-            decoded.insert(0, x)
+        if self.valid:
+            check_valid(height, width, self.spec.levels, self.spec.depth)
+        else:
+            multiple = 2 ** (self.spec.levels - 1)
+            right, bottom = -width % multiple, -height % multiple
+            if right or bottom:
+                image = F.pad(image, (0, right, 0, bottom), mode="replicate")
+        *across, deepest = self.encoder(image)  # finest first: [N, c_i, H / 2^i, W / 2^i]
+        if self.across is not None:
+            across = self.across(across)
+        decoded: list[Tensor] = self.topology(image, across, self.bridge(deepest))
         scores: list[Tensor] = self.head(decoded)
-        scores[0] = scores[0][:, :, :height, :width]
+        if not self.valid:
+            scores[0] = scores[0][:, :, :height, :width]
         return scores if len(scores) > 1 else scores[0]
 
 
-def build(spec: Spec | str, in_channels: int = 3, classes: int = 5, seed: int | None = None) -> UNet:
+class _Maker:
+    """A spec's choices as functions that make modules."""
+
+    def __init__(self, spec: Spec, in_channels: int) -> None:
+        self.spec, self.in_channels = spec, in_channels
+        self.style = Style(
+            norm=_part(spec, "norm"),
+            activation=_part(spec, "activation"),
+            depth=spec.depth,
+            bias=spec.norm.name == "none" or _part(spec, "bias")(),
+        )
+        valid: bool = _part(spec, "padding")()
+        self.of_block = Style(self.style.norm, self.style.activation, spec.depth, self.style.bias, valid)
+
+    def make(self, axis: str, *arguments: int) -> nn.Module:
+        module: nn.Module = _part(self.spec, axis)(*arguments, self.style)
+        return module
+
+    def level(self, cin: int, cout: int) -> nn.Module:
+        return nn.Sequential(_part(self.spec, "block")(cin, cout, self.of_block), self.attention(cout))
+
+    def attention(self, channels: int) -> nn.Module:
+        return self.make("attention", channels)
+
+    def bridge(self, channels: int) -> nn.Module:
+        return self.make("bridge", channels)
+
+    def skip(self, cskip: int, cup: int, level: int) -> nn.Module:
+        module: nn.Module = (
+            _part(self.spec, "skip")(cskip, cup, self.style, level) if cskip else NoSkip(0, cup, self.style, level)
+        )
+        return module
+
+    def across(self, channels: tuple[int, ...]) -> nn.Module | None:
+        """What the spec's skip does to all encoder features at once, if it does."""
+        choice = self.spec.choice("skip")
+        target = getattr(lookup("skip", choice.name).load(), "across", None)
+        if target is None:
+            return None
+        if not all(channels):
+            raise SpecError(
+                f"skip={choice.name} needs encoder features at every level, which {self.spec.encoder.name} lacks at "
+                "the finest: give the encoder [full=1], or choose skip=concatenate"
+            )
+        module: nn.Module = target(channels, self.style, **_options(self.spec, "skip"))
+        return module
+
+    def encoder(self, axis_choice: bool = True) -> nn.Module:
+        """The spec's encoder; with `axis_choice=False` one of its own levels, whatever the axis says."""
+        spec = self.spec
+        made = _part(spec, "encoder") if axis_choice else lookup("encoder", "own").load()
+        module: nn.Module = made(
+            self.in_channels,
+            spec.widths,
+            stem=partial(self.make, "stem"),
+            down=partial(self.make, "down"),
+            level=self.level,
+            dropout=spec.dropout,
+        )
+        return module
+
+    def kit(self, channels: tuple[int, ...]) -> Kit:
+        return Kit(
+            widths=self.spec.widths,
+            channels=channels,
+            style=self.style,
+            level=self.level,
+            attention=self.attention,
+            up=partial(self.make, "up"),
+            skip=self.skip,
+            bridge=self.bridge,
+            encoder=partial(self.encoder, axis_choice=False),
+        )
+
+
+def build(
+    spec: Spec | str,
+    in_channels: int = 3,
+    classes: int = 5,
+    seed: int | None = None,
+    pretrained: Path | None = None,
+) -> UNet:
     """The network of a spec (or its string). The same seed gives the same weights; None: torch's own state.
 
-    Weights: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in, for convolutions. SpecError where
-    the spec cannot be read or built.
+    Weights: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in, for convolutions, unless a part says
+    otherwise. pretrained: a safetensors file with the weights of the spec's timm encoder, as timm names them.
+    SpecError where the spec cannot be read or built, or the file does not fit.
     """
     spec = parse(spec) if isinstance(spec, str) else spec
     if seed is None:
-        return UNet(spec, in_channels, classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return UNet(spec, in_channels, classes)
+        net = UNet(spec, in_channels, classes)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = UNet(spec, in_channels, classes)
+    if pretrained is not None:
+        load = getattr(net.encoder, "load_pretrained", None)
+        if load is None:
+            raise SpecError(f"{spec.name}: pretrained={pretrained} needs a timm encoder: add encoder=timm:NAME")
+        load(pretrained)
+    return net
 
 
 def parameters(net: nn.Module) -> int:
@@ -115,20 +200,23 @@ def parameters(net: nn.Module) -> int:
 
 def _part(spec: Spec, axis: str) -> Any:
     """What makes the module on this axis, with the spec's options bound."""
+    target, options = lookup(axis, spec.choice(axis).name).load(), _options(spec, axis)
+    return partial(target, **options) if options else target
+
+
+def _options(spec: Spec, axis: str) -> dict[str, Any]:
     choice = spec.choice(axis)
-    modification = lookup(axis, choice.name)
-    options = {**modification.options, **dict(choice.options)}
-    return partial(modification.load(), **options) if options else modification.load()
-
-
-def _channels(module: nn.Module) -> int:
-    channels = module.channels
-    assert isinstance(channels, int)
-    return channels
+    return {**lookup(axis, choice.name).options, **dict(choice.options)}
 
 
 def _initialise(module: nn.Module) -> None:
+    """He's weights, children first; a part that has `initialise()` does so itself after that."""
+    for child in module.children():
+        if not getattr(child, "own_initialisation", False):
+            _initialise(child)
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif callable(own := getattr(module, "initialise", None)):
+        own()

@@ -1,4 +1,4 @@
-"""What every part is made of: a style that makes convolutions, normalisations and activations, and dropout."""
+"""What every part is made of: a style that makes convolutions, a kit that makes the other parts, and dropout."""
 
 from __future__ import annotations
 
@@ -8,28 +8,83 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ushape.errors import SpecError
+
 
 @dataclass(frozen=True)
 class Style:
     """What all parts of one network share, handed to each of them.
 
     `norm(channels)` and `activation()` make modules; `depth` is the number of convolution units of a level;
-    `bias` is whether a convolution before a normalisation has one (only where there is no normalisation).
+    `bias` is whether a convolution before a normalisation has one (the axis `bias`); `valid` is whether
+    convolutions are unpadded (the axis `padding`; true only in what a block is handed).
     """
 
     norm: Callable[[int], nn.Module]
     activation: Callable[[], nn.Module]
     depth: int
     bias: bool
+    valid: bool = False
 
     def conv(self, cin: int, cout: int, kernel: int = 3, dilation: int = 1) -> nn.Conv2d:
-        """A same-padded convolution to be followed by `norm`: [N, cin, H, W] -> [N, cout, H, W]."""
-        padding = dilation * (kernel // 2)
+        """A convolution to be followed by `norm`: [N, cin, H, W] -> [N, cout, H, W], smaller only where `valid`."""
+        if kernel % 2 == 0:
+            raise SpecError(f"kernel={kernel} would shift features by half a pixel: give an odd number")
+        padding = 0 if self.valid else dilation * (kernel // 2)
         return nn.Conv2d(cin, cout, kernel, padding=padding, dilation=dilation, bias=self.bias)
 
     def unit(self, cin: int, cout: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
-        """Convolution, normalisation, activation: [N, cin, H, W] -> [N, cout, H, W]."""
+        """Convolution, normalisation, activation: [N, cin, H, W] -> [N, cout, H, W], smaller only where `valid`."""
         return nn.Sequential(self.conv(cin, cout, kernel, dilation), self.norm(cout), self.activation())
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What a topology builds its decoder from: the spec's other axes as functions that make modules.
+
+    widths: of the spec, finest first. channels: what the encoder gives at each level, finest first, 0 where it
+    gives nothing; the last are those of the bottom of the U.
+    """
+
+    widths: tuple[int, ...]
+    channels: tuple[int, ...]
+    style: Style
+    level: Callable[[int, int], nn.Module]
+    """(cin, cout) -> block and attention"""
+    attention: Callable[[int], nn.Module]
+    up: Callable[[int, int], nn.Module]
+    """(cin, cout) -> a module with .channels"""
+    skip: Callable[[int, int, int], nn.Module]
+    """(cskip, cup, level) -> a module with .channels, forward(skip, up); cskip = 0: nothing comes across"""
+    bridge: Callable[[int], nn.Module]
+    encoder: Callable[[], nn.Module]
+    """() -> another encoder of the network's own levels"""
+
+
+def channels_of(module: nn.Module) -> int:
+    """The channels that a stem, down, up or skip module says it gives."""
+    channels = getattr(module, "channels", None)
+    if not isinstance(channels, int):
+        raise SpecError(f"{type(module).__name__}: a stem, down, up or skip says in .channels how many it gives")
+    return channels
+
+
+def divisor(channels: int, most: int) -> int:
+    """The largest divisor of `channels` that is not above `most`: how many groups or heads a width can have."""
+    return next(d for d in range(max(1, min(most, channels)), 0, -1) if channels % d == 0)
+
+
+def at_least_one(**options: int) -> None:
+    """SpecError naming the first option that is below 1."""
+    for name, value in options.items():
+        if value < 1:
+            raise SpecError(f"{name}={value}: give a whole number from 1")
+
+
+def centre_crop(x: Tensor, like: Tensor) -> Tensor:
+    """[N, C, H, W] -> [N, C, h, w], the size of `like`, from the middle (Ronneberger et al. 2015, section 2)."""
+    top, left = (x.shape[2] - like.shape[2]) // 2, (x.shape[3] - like.shape[3]) // 2
+    return x[:, :, top : top + like.shape[2], left : left + like.shape[3]]
 
 
 class Dropout(nn.Module):
@@ -52,7 +107,7 @@ class Dropout(nn.Module):
 
 
 def identity(channels: int, style: Style) -> nn.Module:
-    """A part that changes nothing."""
+    """A bridge or an attention that changes nothing."""
     return nn.Identity()
 
 
@@ -68,13 +123,10 @@ def identity_stem(cin: int, cout: int, style: Style) -> nn.Module:
     return IdentityStem(cin)
 
 
-def batch_norm(channels: int) -> nn.Module:
-    return nn.BatchNorm2d(channels)
+def yes() -> bool:
+    """A switch (axes `padding` and `bias`) that is on."""
+    return True
 
 
-def no_norm(channels: int) -> nn.Module:
-    return nn.Identity()
-
-
-def relu() -> nn.Module:
-    return nn.ReLU(inplace=True)
+def no() -> bool:
+    return False

@@ -16,7 +16,7 @@ from ushape.nets.parts.plain import Style
 class AttentionGate(nn.Module):
     """skip [N, cs, H, W], up [N, cu, H, W] -> [N, cs + cu, H, W]."""
 
-    def __init__(self, cskip: int, cup: int, style: Style) -> None:
+    def __init__(self, cskip: int, cup: int, style: Style, level: int) -> None:
         super().__init__()
         inner = max(1, cskip // 2)
         self.of_skip = nn.Sequential(style.conv(cskip, inner, kernel=1), style.norm(inner))

@@ -1,0 +1,131 @@
+"""A network of the timm library as the contracting half of the U.
+
+    unet[encoder=timm:resnet34,widths=16-32-64-128-256-512]+nearest[kernel=0]
+
+Level i of the U takes the network's features of 1/2^i resolution. Classification networks begin at 1/2 or 1/4:
+levels above that get nothing across the U, as in other pretrained U-Nets, or, with `[full=1]`, levels of our own on
+the image. The spec's widths are the decoder's; the last of them counts as a level only, as the bottom of the U is
+as wide as the network made it. Weights are the network's own random ones: `build(..., pretrained=FILE)` loads
+trained ones. timm makes networks under its own licence and weights under theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ushape.errors import SpecError, nearest
+from ushape.nets.parts.encoders.own import OwnEncoder
+from ushape.nets.parts.plain import Dropout
+
+Make = Callable[[int, int], nn.Module]
+"""(cin, cout) -> a module."""
+
+
+class TimmEncoder(nn.Module):
+    """image [N, cin, H, W] -> features, finest first: [N, c_i, H / 2^i, W / 2^i], or None where there are none."""
+
+    def __init__(
+        self,
+        network: str,
+        in_channels: int,
+        widths: tuple[int, ...],
+        stem: Make,
+        down: Make,
+        level: Make,
+        dropout: float,
+        full: int,
+    ) -> None:
+        super().__init__()
+        levels = len(widths)
+        given = _levels_of(network, in_channels)
+        if levels - 1 not in given:
+            known = ", ".join(str(i + 1) for i in sorted(given) if i)
+            raise SpecError(f"timm:{network} cannot be the encoder of a U of {levels} levels: give levels={known}")
+        wanted = [i for i in sorted(given) if i < levels]
+        self.network = _timm().create_model(
+            network, features_only=True, in_chans=in_channels, out_indices=[given[i][0] for i in wanted]
+        )
+        if levels - 1 < max(given):
+            _drop_unused(self.network, in_channels)
+        self.network.own_initialisation = True
+        self.wanted = wanted
+        missing = widths[: min(wanted)] if full else ()
+        self.own = OwnEncoder(in_channels, missing, stem, down, level, dropout=0.0) if missing else None
+        channels = {i: given[i][1] for i in wanted} | dict(enumerate(missing))
+        self.channels = tuple(channels.get(i, 0) for i in range(levels))
+        self.dropout = Dropout(dropout)
+
+    def forward(self, image: Tensor) -> list[Tensor | None]:
+        features: list[Tensor | None] = [None] * len(self.channels)
+        if self.own is not None:
+            own = self.own(image)
+            features[: len(own)] = own
+        for i, x in zip(self.wanted, self.network(image), strict=True):
+            features[i] = self.dropout(x) if i >= len(self.channels) - 2 else x
+        return features
+
+    def load_pretrained(self, path: Path) -> None:
+        """Weights of the network from a safetensors file; its classifier, if there, is left out; SpecError."""
+        try:
+            with safe_open(path, framework="pt", device="cpu") as file:
+                found = {_plain(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise SpecError(f"cannot read encoder weights {path}: {str(error).splitlines()[0]}") from error
+        mine = self.network.state_dict()
+        bad = [k for k, v in mine.items() if _plain(k) not in found or found[_plain(k)].shape != v.shape]
+        if bad:
+            raise SpecError(
+                f"{path} holds no weights that fit this encoder: {len(bad)} of {len(mine)} tensors, {bad[0]} first, "
+                "are missing or have another shape: give a file of the same timm network (and, for its first "
+                "convolution, three image channels)"
+            )
+        self.network.load_state_dict({k: found[_plain(k)] for k in mine})
+
+
+def _plain(key: str) -> str:
+    """timm writes `stages.0` or `stages_0`, depending on how a network is made."""
+    return key.replace("_", ".")
+
+
+def _drop_unused(network: nn.Module, in_channels: int) -> None:
+    """Take out what lies behind the coarsest features asked for, which some of timm's networks keep and compute."""
+    weights = list(network.parameters())
+    image = torch.zeros(1, in_channels, 64, 64, device=weights[0].device)
+    reached = torch.autograd.grad(sum(x.sum() for x in network.eval()(image)), weights, allow_unused=True)
+    unused = {id(p) for p, gradient in zip(weights, reached, strict=True) if gradient is None}
+    for module in list(network.modules()):
+        if isinstance(module, nn.Sequential):
+            for name, child in list(module.named_children()):
+                own = list(child.parameters())
+                if own and all(id(p) in unused for p in own):
+                    setattr(module, name, nn.Identity())
+    for p in network.train().parameters():
+        p.requires_grad_(id(p) not in unused)
+
+
+def _levels_of(network: str, in_channels: int) -> dict[int, tuple[int, int]]:
+    """Level -> (timm's index of it, channels); SpecError where timm has no such network, or it is not a pyramid."""
+    timm = _timm()
+    if network not in timm.list_models() and not timm.is_model(network):
+        raise SpecError(f"timm {timm.__version__} has no network {network!r}{nearest(network, timm.list_models())}")
+    found: dict[int, tuple[int, int]] = {}
+    for index, feature in enumerate(timm.create_model(network, in_chans=in_channels).feature_info):
+        level = math.log2(feature["reduction"])
+        if level.is_integer():
+            found[int(level)] = (index, int(feature["num_chs"]))
+    return found
+
+
+def _timm() -> Any:
+    try:
+        import timm  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise SpecError("encoder=timm:... needs timm: pip install 'ushape[encoders]'") from None
+    return timm

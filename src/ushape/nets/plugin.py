@@ -1,0 +1,72 @@
+"""Modifications of your own, from a file of your own. Imports no torch unless the file does.
+
+    # mine.py
+    import ushape
+    from torch import nn
+
+    @ushape.modification(axis="attention", name="halve", summary="features are halved", source="this file")
+    class Halve(nn.Module):
+        def __init__(self, channels, style):
+            super().__init__()
+
+        def forward(self, x):
+            return x / 2
+
+After `load_plugin("mine.py")` the name `unet+halve` can be parsed and built like any other. The file is run: load
+only files that you would run yourself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from ushape.errors import SpecError
+from ushape.nets.registry import Modification, forget, modifications
+
+_loaded: dict[Path, list[Modification]] = {}
+
+
+def load_plugin(path: str | Path) -> list[Modification]:
+    """Import a file once and return the modifications that it registered; again: the same, without importing.
+
+    SpecError naming the file where it is missing, fails, or registers nothing; then nothing of it stays.
+    """
+    file = Path(path).resolve()
+    if file in _loaded:
+        return _loaded[file]
+    if not file.is_file() or file.suffix != ".py":
+        raise SpecError(f"plugin {path}: {'not a .py file' if file.exists() else 'no such file'}")
+    before = modifications()
+    name = f"ushape_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    spec = spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        made = [m for m in modifications() if m not in before]
+        if not made:
+            raise SpecError("it registers nothing: put @ushape.modification(axis=..., ...) on a class")
+    except Exception as error:
+        forget(m for m in modifications() if m not in before)
+        del sys.modules[name]
+        what = str(error) if isinstance(error, SpecError) else f"{type(error).__name__}: {error}"
+        raise SpecError(f"plugin {path}{_line(error, file)}: {what}") from error
+    _loaded[file] = made
+    return made
+
+
+def _line(error: BaseException, file: Path) -> str:
+    """`, line 12` where the error came through the file."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(file):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {line}" if line else ""

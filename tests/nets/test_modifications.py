@@ -1,0 +1,53 @@
+"""Every registered modification, alone on a small U, passes the shared tester."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import tester
+
+from ushape.nets.registry import Modification, modifications
+from ushape.nets.spec import Choice, Spec, parse
+from ushape.nets.unet import UNet, build
+
+SMALL = parse("unet[width=8,levels=3]")
+
+
+def spec_of(modification: Modification) -> Spec:
+    """The small U with this modification, and with what it cannot do without."""
+    return replace(SMALL, **{modification.axis: Choice(modification.name)})
+
+
+def make(spec: Spec, in_channels: int, classes: int, seed: int) -> UNet:
+    return build(spec, in_channels, classes, seed)
+
+
+every = pytest.mark.parametrize("modification", modifications(), ids=lambda m: f"{m.axis}={m.name}")
+
+
+@every
+def test_computes(modification: Modification, tmp_path: Path) -> None:
+    tester.computes(partial(make, spec_of(modification)), tmp_path)
+
+
+@every
+def test_odd_widths(modification: Modification) -> None:
+    """Widths that nothing divides, and that do not double."""
+    net = build(replace(spec_of(modification), widths=(5, 12, 7)), in_channels=3, classes=2, seed=0)
+    x = tester.image(net, tester.sizes(net)[0], batch=1)
+    tester.check_shape(net, tester.scores(net, x), x, 2)
+    tester.gradients(net, x)
+
+
+@every
+def test_learns(modification: Modification) -> None:
+    tester.learns(partial(make, spec_of(modification)))
+
+
+@every
+@pytest.mark.slow
+def test_exports(modification: Modification) -> None:
+    tester.exports(partial(make, spec_of(modification)))

@@ -1,0 +1,120 @@
+"""A user's own modifications: as good as the package's, and errors that name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import tester
+from torch import nn
+
+import ushape
+from ushape.errors import SpecError
+from ushape.nets import registry
+from ushape.nets.plugin import load_plugin
+from ushape.nets.spec import from_yaml, parse
+from ushape.nets.unet import UNet, build
+
+MINE = """
+import torch
+import ushape
+from torch import nn
+
+COUNT = globals().get("COUNT", 0) + 1
+
+@ushape.modification(axis="skip", name="scaled", summary="skips are scaled", source="a test", start=0.5, power=1)
+class Scaled(nn.Module):
+    def __init__(self, cskip, cup, style, level, start, power):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(start) ** power)
+        self.channels = cskip + cup
+
+    def forward(self, skip, up):
+        return torch.cat([skip * self.scale, up], dim=1)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    before = registry.modifications()
+    yield
+    registry.forget(m for m in registry.modifications() if m not in before)
+
+
+def written(folder: Path, text: str, name: str = "mine.py") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_plugin_is_a_modification_like_any_other(tmp_path: Path) -> None:
+    (made,) = load_plugin(written(tmp_path, MINE))
+    assert (made.axis, made.name, made.options["start"]) == ("skip", "scaled", 0.5)
+    spec = parse("unet[width=8,levels=3]+scaled[start=0.25]")
+    assert spec.name == "unet[width=8,levels=3]+scaled[start=0.25]"
+    assert from_yaml(spec.to_yaml()) == spec
+
+    def make(in_channels: int, classes: int, seed: int) -> UNet:
+        return build(spec, in_channels, classes, seed)
+
+    tester.computes(make, tmp_path)
+    tester.exports(make, onnx=False)
+    tester.learns(make)
+
+
+def test_a_file_is_imported_once(tmp_path: Path) -> None:
+    path = written(tmp_path, MINE)
+    assert load_plugin(path) is load_plugin(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1", "registers nothing"),
+        ("def f(:", "line 1"),
+        ("import ushape\n\nx = 1 / 0", "line 3: ZeroDivisionError"),
+        ("import nothing_of_that_name", "ModuleNotFoundError"),
+        (MINE.replace('"skip"', '"skp"'), "unknown axis 'skp'"),
+        (MINE.replace('"scaled"', '"add"'), "already a modification of the axis skip"),
+        (MINE.replace('"scaled"', '"se"'), "already a modification of the axis attention"),
+        (MINE.replace('"scaled"', '"Scaled"'), "lower-case"),
+        (MINE.replace('"skip"', '"padding"'), "is a switch"),
+        (MINE + "\nraise ValueError('late')", "late"),
+    ],
+)
+def test_errors_name_the_file(tmp_path: Path, text: str, says: str) -> None:
+    path = written(tmp_path, text)
+    before = registry.modifications()
+    with pytest.raises(SpecError) as caught:
+        load_plugin(path)
+    assert str(path) in str(caught.value)
+    assert says in str(caught.value)
+    assert registry.modifications() == before
+    path.write_text(MINE)  # mended: can be loaded
+    load_plugin(path)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no such file"):
+        load_plugin(tmp_path / "none.py")
+    with pytest.raises(SpecError, match=r"not a \.py file"):
+        load_plugin(written(tmp_path, MINE, "mine.txt"))
+
+
+def test_a_class_can_be_registered_without_a_file() -> None:
+    @ushape.modification(axis="norm", name="nothing-at-all", summary="none", source="a test")
+    class Nothing(nn.Identity):
+        pass
+
+    assert isinstance(build("unet[width=4,levels=2,norm=nothing-at-all]").encoder.levels[0][0][0][1], Nothing)
+
+
+def test_what_a_part_must_say(tmp_path: Path) -> None:
+    registry.register("up", "mute", "says nothing", "a test", partial(_mute))
+    with pytest.raises(SpecError, match=r"says in \.channels"):
+        build("unet[width=4,levels=2]+mute")
+
+
+def _mute(cin: int, cout: int, style: object) -> nn.Module:
+    return nn.Upsample(scale_factor=2)

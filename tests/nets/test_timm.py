@@ -1,0 +1,86 @@
+"""Networks of timm as encoders; most of it is skipped where timm is not installed."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import tester
+import torch
+from safetensors.torch import save_file
+
+from ushape.errors import SpecError
+from ushape.nets.spec import Spec, parse
+from ushape.nets.unet import UNet, build, parameters
+
+
+def make(spec: Spec, in_channels: int, classes: int, seed: int) -> UNet:
+    return build(spec, in_channels, classes, seed)
+
+
+def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    spec = parse("unet[encoder=timm:resnet34]")
+    with pytest.raises(SpecError, match=r"pip install 'ushape\[encoders\]'"):
+        build(spec)
+
+
+SMALL = [
+    "unet[widths=5-8-12,encoder=timm:resnet10t]",
+    "unet[widths=5-8-12,encoder=timm:resnet10t[full=1],dropout=0.2]+nested",
+    "unet[widths=5-8-12,encoder=timm:resnet10t[full=1]]+full-scale+deep-supervision",
+    "unet[widths=5-8-12,encoder=timm:resnet10t]+double+aspp+strided",
+    "unet[widths=4-8-12-16,encoder=timm:convnext_atto[full=1],norm=group]+channel-transformer",
+    "unet[widths=4-8-12-16,encoder=timm:tf_efficientnet_lite0]+attention-gate",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", SMALL)
+def test_timm_encoders_pass_the_shared_tests(text: str, tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    spec = parse(text)
+    tester.computes(partial(make, spec), tmp_path, tiny=False)
+    tester.exports(partial(make, spec))
+    tester.learns(partial(make, spec))
+
+
+def test_the_usual_resnet34_unet() -> None:
+    """The count of segmentation_models.pytorch's Unet("resnet34"), 24.4M."""
+    pytest.importorskip("timm")
+    text = "unet[widths=16-32-64-128-256-512,encoder=timm:resnet34,head=single[kernel=3]]+nearest[kernel=0]"
+    assert parameters(build(text, 3, 1, seed=0)) == 24_436_369
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("unet[encoder=timm:resnet43]", "did you mean"),
+        ("unet[levels=7,width=4,encoder=timm:resnet18]", "give levels=2, 3, 4, 5, 6"),
+        ("unet[width=4,encoder=timm:resnet18]+nested", r"give the encoder \[full=1\]"),
+        ("unet[width=4,encoder=timm:resnet18]+full-scale", r"give the encoder \[full=1\]"),
+        ("unet[width=4,encoder=timm:resnet18]+channel-transformer", r"give the encoder \[full=1\]"),
+    ],
+)
+def test_what_timm_cannot_do(text: str, says: str) -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(SpecError, match=says):
+        build(text, seed=0)
+
+
+def test_trained_weights(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(5)
+    trained = timm.create_model("resnet10t")
+    save_file(trained.state_dict(), tmp_path / "resnet10t.safetensors")
+    text = "unet[widths=4-8-12,encoder=timm:resnet10t]"
+    net = build(text, seed=0, pretrained=tmp_path / "resnet10t.safetensors")
+    assert torch.equal(net.encoder.network.state_dict()["layer1.0.conv1.weight"], trained.layer1[0].conv1.weight)
+    with pytest.raises(SpecError, match="holds no weights"):
+        build(text, in_channels=1, seed=0, pretrained=tmp_path / "resnet10t.safetensors")
+    with pytest.raises(SpecError, match="cannot read encoder weights"):
+        build(text, seed=0, pretrained=tmp_path / "none.safetensors")
+    with pytest.raises(SpecError, match="needs a timm encoder"):
+        build("unet[width=4]", seed=0, pretrained=tmp_path / "resnet10t.safetensors")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ushape.errors import SpecError
 from ushape.nets.parts.blocks.bottleneck import Bottleneck
 from ushape.nets.parts.blocks.depthwise_separable import DepthwiseSeparable
+from ushape.nets.parts.blocks.dilated import DilatedConv
 from ushape.nets.parts.blocks.kan import KANBlock, KANLinear, bspline_basis
 from ushape.nets.parts.blocks.large_kernel import LargeKernelBlock
 from ushape.nets.parts.blocks.multires import multires_widths
@@ -107,6 +108,21 @@ def test_same_pixels_same_scores_again_alone_and_exported(part: str) -> None:
 def test_parameters_without_meaning_are_refused_with_a_remedy(bad: str) -> None:
     with pytest.raises(SpecError, match="give"):
         build(f"unet[width=4,levels=2]+{bad}")
+
+
+def test_dilated_convolutions_train_in_bfloat16_at_widths_that_crash_onednn() -> None:
+    """24 channels, dilated, channels_last, bfloat16: the bare convolution's weight gradient ends the process."""
+    conv = DilatedConv(24, 4, 3, padding=4, dilation=4).to(memory_format=torch.channels_last)
+    x = image(1, 24, 96, 96).bfloat16().float().contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        conv.weight.copy_(conv.weight.bfloat16())
+    gradients = []
+    for enabled in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            scores = conv(x)
+        (gradient,) = torch.autograd.grad(scores.float().sum(), conv.weight)
+        gradients.append(gradient)
+    torch.testing.assert_close(*gradients, rtol=0, atol=0.01 * float(gradients[1].abs().max()))
 
 
 # -- counts that papers and their code give ------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ushape.nets.parts.blocks.common import check_dilations, shares, shortcut
+from ushape.nets.parts.blocks.dilated import dilated_conv
 from ushape.nets.parts.plain import Style
 
 
@@ -23,7 +24,7 @@ class AtrousConv(nn.Module):
         super().__init__()
         check_dilations(dilations)
         pairs = zip(shares(cout, len(dilations)), dilations, strict=False)
-        self.branches = nn.ModuleList(style.conv(cin, width, dilation=d) for width, d in pairs)
+        self.branches = nn.ModuleList(dilated_conv(style, cin, width, d) for width, d in pairs)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self.branches], dim=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from ushape.nets.parts.blocks.common import check_dilations
+from ushape.nets.parts.blocks.dilated import dilated_unit
 from ushape.nets.parts.plain import Style
 
 
@@ -18,7 +19,7 @@ class DilatedSeries(nn.Sequential):
 
     def __init__(self, cin: int, cout: int, style: Style, dilations: tuple[int, ...]) -> None:
         check_dilations(dilations)
-        super().__init__(*(style.unit(cout if i else cin, cout, dilation=d) for i, d in enumerate(dilations)))
+        super().__init__(*(dilated_unit(style, cout if i else cin, cout, d) for i, d in enumerate(dilations)))
 
 
 class DilatedSeriesBlock(nn.Sequential):

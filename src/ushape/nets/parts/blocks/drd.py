@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ushape.nets.parts.blocks.common import check_dilations, shortcut
+from ushape.nets.parts.blocks.dilated import dilated_unit
 from ushape.nets.parts.plain import Style
 
 
@@ -22,7 +23,7 @@ class DRD(nn.Module):
         super().__init__()
         check_dilations(dilations)
         growth = max(1, cout // len(dilations))
-        self.units = nn.ModuleList(style.unit(cin + i * growth, growth, dilation=d) for i, d in enumerate(dilations))
+        self.units = nn.ModuleList(dilated_unit(style, cin + i * growth, growth, d) for i, d in enumerate(dilations))
         self.transition = nn.Sequential(style.conv(cin + len(dilations) * growth, cout, kernel=1), style.norm(cout))
         self.shortcut = shortcut(cin, cout, style)
         self.activation = style.activation()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ushape.nets.parts.blocks.common import check_dilations, shortcut
+from ushape.nets.parts.blocks.dilated import dilated_conv
 from ushape.nets.parts.plain import Style
 
 
@@ -20,7 +21,7 @@ class DilatedSum(nn.Module):
     def __init__(self, cin: int, cout: int, style: Style, dilations: tuple[int, ...]) -> None:
         super().__init__()
         check_dilations(dilations)
-        self.branches = nn.ModuleList(style.conv(cin, cout, dilation=d) for d in dilations)
+        self.branches = nn.ModuleList(dilated_conv(style, cin, cout, d) for d in dilations)
         self.norm = style.norm(cout)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.nets.parts.blocks.common import at_least
+from ushape.nets.parts.blocks.dilated import dilated_unit
 from ushape.nets.parts.plain import Style
 
 
@@ -26,11 +27,11 @@ class RSU(nn.Module):
         self.flat = flat
         self.entry = style.unit(cin, cout)
         self.encoder = nn.ModuleList(
-            style.unit(inner if i else cout, inner, dilation=rate) for i, rate in enumerate(rates)
+            dilated_unit(style, inner if i else cout, inner, rate) for i, rate in enumerate(rates)
         )
-        self.bottom = style.unit(inner, inner, dilation=2 ** (height - 1) if flat else 2)
+        self.bottom = dilated_unit(style, inner, inner, 2 ** (height - 1) if flat else 2)
         self.decoder = nn.ModuleList(  # coarsest first
-            style.unit(2 * inner, inner if i else cout, dilation=rates[i]) for i in reversed(range(height - 1))
+            dilated_unit(style, 2 * inner, inner if i else cout, rates[i]) for i in reversed(range(height - 1))
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ushape.errors import SpecError
 from ushape.nets.parts.plain import Style
@@ -41,6 +45,14 @@ def fresh(activation: nn.Module) -> nn.Module:
         if hasattr(module, "inplace"):
             setattr(module, "inplace", False)  # noqa: B010  (mypy: modules have no such field)
     return activation
+
+
+def recompute(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """function(x), whose inner tensors are computed again in the backward pass rather than kept; never random."""
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return function(x)
+    out: Tensor = checkpoint(function, x, use_reentrant=False, preserve_rng_state=False)
+    return out
 
 
 def shares(channels: int, parts: int) -> list[int]:

@@ -16,9 +16,8 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from ushape.nets.parts.blocks.common import ChannelNorm, at_least, depthwise
+from ushape.nets.parts.blocks.common import ChannelNorm, at_least, depthwise, recompute
 from ushape.nets.parts.plain import Style
 
 
@@ -35,7 +34,7 @@ def bspline_basis(x: Tensor, grid: int, order: int) -> Tensor:
     out = torch.zeros_like(distance)
     for j in range(math.ceil(half)):
         weight = (-1) ** j * math.comb(order + 1, j) / math.factorial(order)
-        out = out + weight * (half - j - distance).clamp(min=0) ** order
+        out = out + weight * F.relu(half - j - distance) ** order
     return out
 
 
@@ -56,11 +55,7 @@ class KANLinear(nn.Module):
         return F.linear(basis, (self.spline * self.scale[..., None]).flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        again = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        splines: Tensor = (
-            checkpoint(self.splines, x, use_reentrant=False, preserve_rng_state=False) if again else self.splines(x)
-        )
-        return F.linear(F.silu(x), self.base) + splines
+        return F.linear(F.silu(x), self.base) + recompute(self.splines, x)
 
 
 class KANUnit(nn.Module):

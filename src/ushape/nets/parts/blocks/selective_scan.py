@@ -6,7 +6,8 @@ with the step d_t, B_t and C_t computed from x_t (hence "selective"). The four o
 VMamba's first version: LN, two 1x1 layers to `expansion` times the width, one gated path, one with a depthwise 3x3
 convolution, SiLU, scan and LN; their product, a 1x1 layer, a shortcut. `state` is the size of h for a channel: 16 in
 that version, 1 in the released networks and here, because a CPU pays for h with memory. A 1x1 convolution comes
-first where the width changes; LN and SiLU are the paper's. The scan is exact, not an approximation: see `_scan`.
+first where the width changes; LN and SiLU are the paper's. The scan is exact, not an approximation (see `_scan`);
+its many large tensors are computed again in the backward pass rather than kept.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ushape.nets.parts.blocks.common import ChannelNorm, at_least, depthwise, project
+from ushape.nets.parts.blocks.common import ChannelNorm, at_least, depthwise, project, recompute
 from ushape.nets.parts.plain import Style
 
 CHUNK = 16
@@ -122,7 +123,7 @@ class SelectiveScanUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scanned, gate = self.widen(self.norm(x)).chunk(2, dim=1)  # each [N, inner, H, W]
-        scanned = self.inner_norm(self.scan(self.filter(scanned)))
+        scanned = self.inner_norm(recompute(self.scan, self.filter(scanned)))
         out: Tensor = x + self.narrow(scanned * F.silu(gate))
         return out
 

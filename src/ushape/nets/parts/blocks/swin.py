@@ -83,7 +83,8 @@ class WindowAttention(nn.Module):
         if down or right or any(shift):
             seen = self.mask((height, width), padded, shift, x.device)
             bias = bias.masked_fill(~seen, -torch.inf)  # [windows, heads, w * w, w * w]
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        weights = (q @ k.transpose(-1, -2) * self.width**-0.5 + bias).softmax(-1)  # [N, windows, heads, w * w, w * w]
+        out = weights @ v.to(weights.dtype)  # [N, windows, heads, w * w, width]
         out = self.join(out.transpose(2, 3).flatten(3))  # [N, windows, w * w, C]
         out = reverse(out, self.window, *padded).roll(shift, (1, 2))
         return out[:, :height, :width]

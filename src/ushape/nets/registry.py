@@ -162,6 +162,12 @@ register("stem", "dilated-parallel-3", "three parallel dilated convolutions, con
          "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 4))  # fmt: skip
 register("stem", "dilated-parallel-5", "five parallel dilated convolutions, concatenated", _SEED,
          "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 4, 8, 16))  # fmt: skip
+register("stem", "residual", "two convolutions with a shortcut", "UNET_modifications (residual input)",
+         "stems.experiments:ResidualStem")  # fmt: skip
+register("stem", "dilated-series", "dilated convolutions one after another", _SEED,
+         "stems.experiments:DilatedSeriesStem", dilations=(1, 2, 4))  # fmt: skip
+register("stem", "atrous-4", "four parallel atrous convolutions, concatenated", _SEED,
+         "stems.experiments:AtrousStem", dilations=(1, 2, 3, 5))  # fmt: skip
 register("block", "plain", "3x3 convolutions in series", _RONNEBERGER, "blocks.plain:PlainBlock")
 register("block", "residual", "convolutions learn F(x) of y = F(x) + x", "He et al. 2016, arXiv:1512.03385",
          "blocks.residual:ResidualBlock")  # fmt: skip
@@ -171,6 +177,54 @@ register("block", "dilated-parallel-3", "three dilations side by side in every l
          "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 4))  # fmt: skip
 register("block", "dilated-parallel-5", "five dilations side by side in every level", _SEED,
          "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 4, 8, 16))  # fmt: skip
+register("block", "residual-pre", "normalise and activate before each convolution; nothing on the identity's path",
+         "He et al. 2016b, arXiv:1603.05027", "blocks.residual_pre:ResidualPreBlock")  # fmt: skip
+register("block", "bottleneck", "residual with a narrow 3x3 between 1x1 convolutions",
+         "He et al. 2016, arXiv:1512.03385", "blocks.bottleneck:BottleneckBlock", reduction=4)  # fmt: skip
+register("block", "recurrent-residual", "one convolution applied several times, with a shortcut",
+         "Alom et al. 2018, arXiv:1802.06955", "blocks.recurrent_residual:RecurrentResidualBlock",
+         steps=2)  # fmt: skip
+register("block", "multires", "a chain of 3x3 convolutions, all of them concatenated, with a shortcut",
+         "Ibtehaz and Rahman 2020, arXiv:1902.04049", "blocks.multires:MultiResBlock")  # fmt: skip
+register("block", "inception", "1x1, 3x3, 5x5 and pooling side by side", "Szegedy et al. 2015, arXiv:1409.4842",
+         "blocks.inception:InceptionBlock")  # fmt: skip
+register("block", "multi-inception", "inception modules in series, all of them joined",
+         "multi-inception U-Net; the module of Szegedy et al. 2016, arXiv:1512.00567, is our assumption",
+         "blocks.inception:MultiInceptionBlock")  # fmt: skip
+register("block", "dilated-series", "dilated convolutions one after another in every level", _SEED,
+         "blocks.dilated_series:DilatedSeriesBlock", dilations=(1, 2, 4))  # fmt: skip
+register("block", "atrous-4-dense", "four atrous branches a unit, dense connections", _SEED,
+         "blocks.atrous:AtrousDenseBlock", dilations=(1, 2, 3, 5))  # fmt: skip
+register("block", "atrous-4-residual", "four atrous branches a unit, with a shortcut", _SEED,
+         "blocks.atrous:AtrousResidualBlock", dilations=(1, 2, 3, 5))  # fmt: skip
+register("block", "rms", "sums of dilated convolutions, with a shortcut",
+         "Khan et al. 2022, RMS-UNet, doi 10.1016/j.artmed.2021.102231", "blocks.rms:RMSBlock",
+         dilations=(1, 2, 4))  # fmt: skip
+register("block", "drd", "dilated convolutions, densely connected, with a shortcut",
+         "Ortega-Ruiz et al. 2024, DRD-UNet, doi 10.1109/ACCESS.2024.3377428", "blocks.drd:DRDBlock",
+         dilations=(1, 2, 4))  # fmt: skip
+register("block", "rsu", "a small residual U inside every level", "Qin et al. 2020, U2-Net, arXiv:2005.09007",
+         "blocks.rsu:RSUBlock", height=4, flat=0)  # fmt: skip
+register("block", "depthwise-separable", "3x3 filters for each channel, then 1x1 across channels",
+         "Howard et al. 2017, arXiv:1704.04861",
+         "blocks.depthwise_separable:DepthwiseSeparableBlock")  # fmt: skip
+register("block", "convnext", "7x7 depthwise, layer norm, widened 1x1 layers, learned scale",
+         "Liu et al. 2022, arXiv:2201.03545", "blocks.convnext:ConvNeXtBlock", expansion=4, scale=1e-6)  # fmt: skip
+register("block", "mednext", "k x k depthwise, norm of each channel, widened 1x1 layers",
+         "Roy et al. 2023, arXiv:2303.09975", "blocks.convnext:MedNeXtBlock", kernel=3, expansion=2)  # fmt: skip
+register("block", "large-kernel", "7x7 depthwise with a shortcut, widened 1x1 layers",
+         "Tang et al. 2023, CMUNeXt, arXiv:2308.01239", "blocks.large_kernel:LargeKernelBlock",
+         kernel=7)  # fmt: skip
+register("block", "shifted-mlp", "1x1 layers on channels shifted along width and height",
+         "Valanarasu and Patel 2022, UNeXt, arXiv:2203.04967", "blocks.shifted_mlp:ShiftedMLPBlock",
+         shifts=5)  # fmt: skip
+register("block", "kan", "learned spline functions between channels", "Li et al. 2024, U-KAN, arXiv:2406.02918",
+         "blocks.kan:KANBlock", grid=5, order=3)  # fmt: skip
+register("block", "swin", "attention within windows, shifted by half a window in turn",
+         "Liu et al. 2021, arXiv:2103.14030", "blocks.swin:SwinBlock", window=8, head=32)  # fmt: skip
+register("block", "selective-scan", "a selective state-space scan in four directions",
+         "Liu et al. 2024, VMamba, arXiv:2401.10166", "blocks.selective_scan:SelectiveScanBlock",
+         state=1, expansion=2)  # fmt: skip
 register("down", "max-pool", "2x2 max-pooling", _RONNEBERGER, "resampling.plain:MaxPool")
 register("down", "avg-pool", "2x2 mean", "LeCun et al. 1998", "resampling.plain:AvgPool")
 register("down", "strided", "a convolution of stride 2 learns what to keep",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ushape.nets.parts.blocks.dilated import dilated_conv
 from ushape.nets.parts.plain import Style
 
 
@@ -21,7 +22,7 @@ class DilatedParallelStem(nn.Module):
         share, left = divmod(cout, len(dilations))
         widths = [share + (i < left) for i in range(len(dilations))]  # sum to cout
         pairs = [(w, d) for w, d in zip(widths, dilations, strict=True) if w]
-        self.branches = nn.ModuleList(style.conv(cin, w, dilation=d) for w, d in pairs)
+        self.branches = nn.ModuleList(dilated_conv(style, cin, w, d) for w, d in pairs)
         self.norm = style.norm(cout)
         self.activation = style.activation()
         self.channels = cout

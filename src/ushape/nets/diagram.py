@@ -1,0 +1,343 @@
+"""The picture of a U: where its boxes stand, and the arrows between them.
+
+Rows are levels, finest at the top. The encoder goes down to the right, the decoder up to the right, in steps of
+equal width, so that nested nodes stand on a lattice. `ushape.nets.draw` puts title and legend around it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ushape.nets.registry import AXES
+from ushape.nets.spec import Spec
+from ushape.nets.svg import GREY, INK, Svg, text_width
+
+COLOURS = {  # of each axis: its arrows, badges and the edges of its boxes
+    "stem": "#bf6310",
+    "encoder": "#2f6ea5",
+    "block": "#1f5fa8",
+    "down": "#b4312c",
+    "up": "#2c7a4b",
+    "skip": "#0f7c86",
+    "topology": "#3f4753",
+    "bridge": "#6b46a8",
+    "attention": "#9a7400",
+    "head": "#b03060",
+}
+FILLS = {
+    "encoder": "#d3e4f5",
+    "decoder": "#d5eddd",
+    "nested": "#eceff3",
+    "stem": "#fbe3c8",
+    "bridge": "#e5dbf5",
+    "attention": "#ffdf80",
+    "head": "#f7d3df",
+    "image": "#f3d3e6",
+}
+_CLASSES = ("#d53e4f", "#66c2a5", "#3288bd", "#fee08b", "#5e4fa2", "#f46d43", "#abdda4", "#9e9e9e")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A box: the middle of its width, its top, its size."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def left(self) -> float:
+        return self.x - self.width / 2
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width / 2
+
+    @property
+    def middle(self) -> float:
+        return self.y + self.height / 2
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+
+class Diagram:
+    """Geometry of a spec's picture: `width`, `height`, then `draw` at a place.
+
+    encoded: channels of each level of the encoder, 0 where it gives none; badges: number of each changed axis.
+    """
+
+    def __init__(
+        self, spec: Spec, in_channels: int, classes: int, size: int, encoded: tuple[int, ...], badges: dict[str, int]
+    ) -> None:
+        self.spec, self.in_channels, self.classes, self.size = spec, in_channels, classes, size
+        self.encoded, self.badges, self.levels = encoded, badges, spec.levels
+        self.topology = chosen(spec, "topology", "plain")
+        full = self.topology == "full-scale"
+        self.decoded = tuple(spec.levels * spec.widths[0] if full else w for w in spec.widths[:-1])
+        self.down_sizes, self.up_sizes = _sizes(spec, size)
+
+        wide = [self._box(c) for c in encoded]
+        wide = [max(w, self._box(c)) for w, c in zip(wide, (*self.decoded, 0), strict=True)]
+        self.bridge = 40.0 if chosen(spec, "bridge", "none") != "none" else 0.0
+        self.extra = self.bridge + 26 if self.bridge else 0.0
+        steps = [(a + b) / 2 + 26 for a, b in pairwise(wide)]
+        least = (150 + wide[0] - self.extra) / (2 * (self.levels - 1))  # room for a name on the top skip
+        self.step = max([*steps, least, *((w + 46) / 2 for w in wide)])
+        self.stem = self._slab(spec.widths[0]) if spec.stem.name != "none" else 0.0
+        self.lead = 14 + 28 + (self.stem + 28 if self.stem else 0) + wide[0] / 2
+        self.span = 2 * (self.levels - 1) * self.step + self.extra  # from the first box's middle to the last one's
+        self.between = wide[0] + 108 if self.topology == "double" else 0.0
+        self.tail = wide[0] / 2 + 28 + 10 + 28 + 18
+        self.width = self.lead + self.span * (2 if self.between else 1) + self.between + self.tail
+
+        self.heights = [max(16.0, 122 * 0.72**i) for i in range(self.levels)]
+        self.tops: list[float] = []
+        y = 30.0 if self.topology != "double" else 62.0
+        for i, height in enumerate(self.heights):
+            y += self._arcs(i)
+            self.tops.append(y)
+            y += height + 52
+        self.height = y - 52 + (20 if self.bridge else 4)
+
+    def draw(self, svg: Svg, left: float, top: float) -> None:
+        """All of it, with its upper left corner at (left, top)."""
+        first = left + self.lead
+        encoder, bottom, decoder = self._u(first, top)
+        self._image(svg, left, encoder[0])
+        if self.between:
+            second, deepest, decoder2 = self._u(first + self.span + self.between, top)
+            self._long_skips(svg, encoder, decoder, decoder2)
+            self._draw_u(svg, encoder, bottom, decoder)
+            self._again(svg, left, decoder[0], second[0], top)
+            self._draw_u(svg, second, deepest, decoder2)
+            decoder = decoder2
+        else:
+            self._draw_u(svg, encoder, bottom, decoder)
+        self._heads(svg, decoder)
+
+    def _u(self, x: float, top: float) -> tuple[list[Node], Node, list[Node]]:
+        """Encoder boxes, the box that the decoder starts from, and decoder boxes, finest first."""
+        encoder = [
+            Node(x + i * self.step, top + self.tops[i], self._box(c), self.heights[i])
+            for i, c in enumerate(self.encoded)
+        ]
+        last = encoder[-1]
+        bottom = Node(last.right + 26 + self.bridge / 2, last.y, self.bridge, last.height) if self.bridge else last
+        decoder = [
+            Node(x + self.span - i * self.step, top + self.tops[i], self._box(c), self.heights[i])
+            for i, c in enumerate(self.decoded)
+        ]
+        return encoder, bottom, decoder
+
+    def _draw_u(self, svg: Svg, encoder: list[Node], bottom: Node, decoder: list[Node]) -> None:
+        if self.topology == "full-scale":
+            self._full_scale(svg, encoder, decoder, bottom)
+        for i in range(self.levels - 1):  # down
+            self._elbow_down(svg, encoder[i], encoder[i + 1], i)
+        if self.topology == "nested":
+            self._nested(svg, encoder, decoder, bottom)
+        else:
+            for i, node in enumerate(decoder):
+                self._up(svg, decoder[i + 1] if i + 2 < self.levels else bottom, node, name=i == 0)
+                if self.encoded[i]:
+                    self._skip(svg, encoder[i], node, name=i == 0)
+        for i, node in enumerate(encoder):
+            if self.encoded[i]:
+                self._block(svg, node, self.encoded[i], self.down_sizes[i], "encoder")
+            if i >= self.levels - 2:
+                self._badge(svg, "dropout", node.left, node.bottom)
+        for i, node in enumerate(decoder):
+            self._block(svg, node, self.decoded[i], self.up_sizes[i], "decoder")
+        if self.bridge:
+            svg.arrow([(encoder[-1].right, bottom.middle), (bottom.left, bottom.middle)], INK)
+            svg.rect(bottom.left, bottom.y, bottom.width, bottom.height, FILLS["bridge"], COLOURS["bridge"])
+            self._badge(svg, "bridge", bottom.x, bottom.middle)
+            svg.text(bottom.x, bottom.bottom + 15, self.spec.bridge.name, 11, COLOURS["bridge"], anchor="middle")
+
+    def _elbow_down(self, svg: Svg, fine: Node, coarse: Node, level: int) -> None:
+        svg.arrow([(fine.x, fine.bottom), (fine.x, coarse.middle), (coarse.left, coarse.middle)], COLOURS["down"])
+        self._badge(svg, "down", fine.x, fine.bottom + 17)
+        name = self.spec.down.name
+        if level == 0 and text_width(name, 11) < self.lead - 14:
+            svg.text(fine.x - 12, fine.bottom + 28, name, 11, COLOURS["down"], anchor="end")
+        elif level == 0 and text_width(name, 11) < self.step - 36:
+            svg.text(fine.x + 12, fine.bottom + 21, name, 11, COLOURS["down"])
+
+    def _up(self, svg: Svg, coarse: Node, fine: Node, name: bool = False) -> None:
+        y = coarse.middle - 0.22 * coarse.height
+        svg.arrow([(coarse.right, y), (fine.x, y), (fine.x, fine.bottom)], COLOURS["up"])
+        self._badge(svg, "up", fine.x, fine.bottom + 21)
+        if name and text_width(self.spec.up.name, 11) < self.tail - 14:
+            svg.text(fine.x + 12, fine.bottom + 28, self.spec.up.name, 11, COLOURS["up"])
+
+    def _skip(self, svg: Svg, start: Node, end: Node, name: bool = False) -> None:
+        choice = self.spec.skip.name
+        if choice != "none":
+            svg.arrow([(start.right, start.middle), (end.left, end.middle)], COLOURS["skip"])
+        middle, room = (start.right + end.left) / 2, end.left - start.right
+        if choice != "none" or name:
+            self._badge(svg, "skip", middle, start.middle)
+        if name and text_width(choice, 11) < room - 16:
+            text = "no skips" if choice == "none" else choice
+            svg.text(middle, start.middle - 13, text, 11, COLOURS["skip"], anchor="middle")
+
+    def _nested(self, svg: Svg, encoder: list[Node], decoder: list[Node], bottom: Node) -> None:
+        """UNet++: at level i, nodes (i, 1), (i, 2), ... between encoder and decoder, each fed by all before it."""
+        rows = [[node] for node in (*encoder[:-1], bottom)]
+        for i in range(self.levels - 1):
+            for j in range(1, self.levels - 1 - i):
+                x = encoder[i].x + 2 * j * self.step + self.extra
+                rows[i].append(Node(x, encoder[i].y, self._box(self.decoded[i]), encoder[i].height))
+            rows[i].append(decoder[i])
+        for i, row in enumerate(rows[:-1]):
+            for j, node in enumerate(row[1:], 1):
+                self._up(svg, rows[i + 1][j - 1], node)
+                self._skip(svg, row[j - 1], node)
+                for k in range(j - 1):  # from the nodes before the last one: arcs over the row
+                    a, b, high = row[k].x + 6, node.x - 6 - 5 * k, node.y - 34 - 9 * (j - k - 1)
+                    points = [(a, node.y - 32), (a, high), (b, high), (b, node.y - 32)]
+                    svg.arrow(points, COLOURS["skip"], 1.0, opacity=0.65)
+                if node is not row[-1]:
+                    self._block(svg, node, self.decoded[i], self.up_sizes[i], "nested")
+
+    def _full_scale(self, svg: Svg, encoder: list[Node], decoder: list[Node], bottom: Node) -> None:
+        """UNet 3+: besides its neighbours, each decoder level takes all finer encoder and coarser decoder levels."""
+        sources = [*decoder, bottom]
+        for i, node in enumerate(decoder):
+            for k in range(i):  # max-pooled
+                y = node.y + node.height * (k + 1) / (2 * (i + 1))
+                start = (encoder[k].right, encoder[k].middle + 0.3 * encoder[k].height)
+                bend = 0.5 * (node.left - start[0])
+                points = [start, (start[0] + bend, start[1]), (node.left - bend, y), (node.left, y)]
+                svg.arrow(points, COLOURS["down"], 1.0, opacity=0.55, curve=True)
+            for k in range(i + 2, self.levels):  # enlarged
+                x = node.x + 7 * (k - i - 1)
+                start = (sources[k].right, sources[k].middle + 0.2 * sources[k].height)
+                points = [start, (x, start[1]), (x, start[1]), (x, node.bottom)]
+                svg.arrow(points, COLOURS["up"], 1.0, opacity=0.55, curve=True)
+
+    def _long_skips(self, svg: Svg, encoder: list[Node], decoder: list[Node], decoder2: list[Node]) -> None:
+        """DoubleU-Net: the second decoder takes the first encoder's features too, behind the boxes between."""
+        for i, node in enumerate(decoder2):
+            y = node.y + 0.2 * node.height
+            svg.arrow([(encoder[i].right, y), (node.left, y)], COLOURS["skip"], 1.0, dashed=True, opacity=0.7)
+
+    def _again(self, svg: Svg, left: float, seen: Node, second: Node, top: float) -> None:
+        """The first U's map multiplies the image, which goes into the second U."""
+        x, y = seen.right + 26, seen.middle
+        svg.arrow([(seen.right, y), (x, y)], INK)
+        svg.rect(x, seen.y, 8, seen.height, FILLS["head"], COLOURS["head"])
+        times = x + 8 + 34
+        svg.arrow([(x + 8, y), (times - 10, y)], INK)
+        svg.arrow([(times + 10, y), (second.left, y)], INK)
+        high = top + 8
+        svg.arrow([(left + 7, second.y - 34), (left + 7, high), (times, high), (times, y - 10)], "#a5487d", 1.2)
+        svg.circle(times, y, 10, "#ffffff", INK)
+        svg.text(times, y + 5, "×", 15, bold=True, anchor="middle")
+        svg.text(x + 4, seen.bottom + 14, "map", 10, GREY, anchor="middle")
+
+    def _image(self, svg: Svg, left: float, first: Node) -> None:
+        y, middle = first.y, first.middle
+        svg.rect(left, y, 14, first.height, FILLS["image"], "#a5487d")
+        self._labels(svg, left + 7, y, self.in_channels, self.size)
+        svg.text(left + 7, first.bottom + 14, "image", 10, GREY, anchor="middle")
+        x = left + 14
+        if self.stem:
+            svg.arrow([(x, middle), (x + 28, middle)], INK)
+            svg.rect(x + 28, y, self.stem, first.height, FILLS["stem"], COLOURS["stem"])
+            self._badge(svg, "stem", x + 28 + self.stem / 2, middle)
+            svg.text(x + 28 + self.stem / 2, y - 6, "stem", 10, COLOURS["stem"], anchor="middle")
+            x += 28 + self.stem
+        svg.arrow([(x, middle), (first.left, middle)], INK)
+
+    def _heads(self, svg: Svg, decoder: list[Node]) -> None:
+        deep = self.spec.head.name == "deep-supervision"
+        column = decoder[0].right + 28
+        for i, node in enumerate(decoder if deep else decoder[:1]):
+            y = node.middle + (0.25 * node.height if i else 0)
+            height = node.height if i == 0 else max(10.0, 0.4 * node.height)
+            svg.arrow([(node.right, y), (column, y)], COLOURS["head"] if i else INK, 1.6 if i == 0 else 1.1)
+            svg.rect(column, y - height / 2, 10, height, FILLS["head"], COLOURS["head"])
+            svg.arrow([(column + 10, y), (column + 38, y)], INK if i == 0 else COLOURS["head"], 1.6 if i == 0 else 1.1)
+            stripes = min(self.classes, len(_CLASSES), int(height / 2))
+            for c in range(stripes):
+                svg.rect(
+                    column + 38, y - height / 2 + c * height / stripes, 18, height / stripes, _CLASSES[c], radius=0
+                )
+            self._badge(svg, "head", column + 5, y if i == 0 else y - height / 2 - 7)
+        top = decoder[0]
+        output = self.size if self.up_sizes[0] is None or not self._valid() else self.up_sizes[0]
+        self._labels(svg, column + 47, top.y, self.classes, output)
+        svg.text(column + 47, top.bottom + 14, "scores", 10, GREY, anchor="middle")
+
+    def _block(self, svg: Svg, node: Node, channels: int, size: int | None, part: str) -> None:
+        """A level: a slab for each convolution unit (three at most), and one for attention."""
+        edge = {"encoder": "#2f6ea5", "decoder": "#2c7a4b", "nested": "#6b7482"}[part]
+        width, x = self._slab(channels), node.left
+        for _ in range(min(3, self.spec.depth)):
+            svg.rect(x, node.y, width, node.height, FILLS[part], edge)
+            x += width + 3
+        if self._attends():
+            svg.rect(x, node.y, 9, node.height, FILLS["attention"], COLOURS["attention"])
+            self._badge(svg, "attention", x + 4.5, node.bottom)
+        self._badge(svg, "block", node.x - (6 if self._attends() else 0), node.middle)
+        self._labels(svg, node.x, node.y, channels, size)
+
+    def _labels(self, svg: Svg, x: float, y: float, channels: int, size: int | None) -> None:
+        svg.text(x, y - 18, str(channels), 12, bold=True, anchor="middle")
+        if size is not None:
+            svg.text(x, y - 6, f"{size}²", 10, GREY, anchor="middle")
+
+    def _badge(self, svg: Svg, axis: str, x: float, y: float) -> None:
+        if axis in self.badges:
+            svg.badge(x, y, self.badges[axis], colour(axis))
+
+    def _slab(self, channels: int) -> float:
+        return min(40.0, max(7.0, 1 + 3.2 * (channels or 1).bit_length()))
+
+    def _box(self, channels: int) -> float:
+        count = min(3, self.spec.depth)
+        return count * self._slab(channels) + 3 * (count - 1) + (12 if self._attends() else 0)
+
+    def _attends(self) -> bool:
+        return self.spec.attention.name != "none"
+
+    def _valid(self) -> bool:
+        return chosen(self.spec, "padding", "same") == "valid"
+
+    def _arcs(self, level: int) -> float:
+        """Room over a row for the arcs of nested nodes."""
+        return 9.0 * max(0, self.levels - 2 - level) + 4 if self.topology == "nested" else 0.0
+
+
+def colour(axis: str) -> str:
+    return COLOURS.get(axis, "#4d5561")
+
+
+def chosen(spec: Spec, axis: str, otherwise: str) -> str:
+    """Name of the modification on an axis; `otherwise` where there is no such axis."""
+    return spec.choice(axis).name if axis in AXES else otherwise
+
+
+def _sizes(spec: Spec, size: int) -> tuple[list[int | None], list[int | None]]:
+    """Resolution of each level in the encoder and the decoder, finest first; None where it is not known here."""
+    multiple = 2 ** (spec.levels - 1)
+    if chosen(spec, "padding", "same") != "valid":
+        padded = -(-size // multiple) * multiple
+        same: list[int | None] = [padded >> i for i in range(spec.levels)]
+        return same, same
+    if spec.block.name != "plain" or chosen(spec, "encoder", "own") != "own":
+        return [None] * spec.levels, [None] * spec.levels
+    down: list[int | None] = []
+    up: list[int | None] = []
+    for i in range(spec.levels):
+        size = (size if i == 0 else size // 2) - 2 * spec.depth
+        down.append(size)
+    for _ in range(spec.levels - 1):
+        size = 2 * size - 2 * spec.depth
+        up.insert(0, size)
+    return down, up

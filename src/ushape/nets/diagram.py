@@ -6,62 +6,11 @@ equal width, so that nested nodes stand on a lattice. `ushape.nets.draw` puts ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
-from ushape.nets.registry import AXES
+from ushape.nets.boxes import CLASSES, COLOURS, FILLS, Node, chosen, colour, sizes
 from ushape.nets.spec import Spec
 from ushape.nets.svg import GREY, INK, Svg, text_width
-
-COLOURS = {  # of each axis: its arrows, badges and the edges of its boxes
-    "stem": "#bf6310",
-    "encoder": "#2f6ea5",
-    "block": "#1f5fa8",
-    "down": "#b4312c",
-    "up": "#2c7a4b",
-    "skip": "#0f7c86",
-    "topology": "#3f4753",
-    "bridge": "#6b46a8",
-    "attention": "#9a7400",
-    "head": "#b03060",
-}
-FILLS = {
-    "encoder": "#d3e4f5",
-    "decoder": "#d5eddd",
-    "nested": "#eceff3",
-    "stem": "#fbe3c8",
-    "bridge": "#e5dbf5",
-    "attention": "#ffdf80",
-    "head": "#f7d3df",
-    "image": "#f3d3e6",
-}
-_CLASSES = ("#d53e4f", "#66c2a5", "#3288bd", "#fee08b", "#5e4fa2", "#f46d43", "#abdda4", "#9e9e9e")
-
-
-@dataclass(frozen=True)
-class Node:
-    """A box: the middle of its width, its top, its size."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    @property
-    def left(self) -> float:
-        return self.x - self.width / 2
-
-    @property
-    def right(self) -> float:
-        return self.x + self.width / 2
-
-    @property
-    def middle(self) -> float:
-        return self.y + self.height / 2
-
-    @property
-    def bottom(self) -> float:
-        return self.y + self.height
 
 
 class Diagram:
@@ -78,7 +27,7 @@ class Diagram:
         self.topology = chosen(spec, "topology", "plain")
         full = self.topology == "full-scale"
         self.decoded = tuple(spec.levels * spec.widths[0] if full else w for w in spec.widths[:-1])
-        self.down_sizes, self.up_sizes = _sizes(spec, size)
+        self.down_sizes, self.up_sizes = sizes(spec, size)
 
         wide = [self._box(c) for c in encoded]
         wide = [max(w, self._box(c)) for w, c in zip(wide, (*self.decoded, 0), strict=True)]
@@ -90,8 +39,8 @@ class Diagram:
         self.stem = self._slab(spec.widths[0]) if spec.stem.name != "none" else 0.0
         self.lead = 14 + 28 + (self.stem + 28 if self.stem else 0) + wide[0] / 2
         self.span = 2 * (self.levels - 1) * self.step + self.extra  # from the first box's middle to the last one's
-        self.between = wide[0] + 108 if self.topology == "double" else 0.0
-        self.tail = wide[0] / 2 + 28 + 10 + 28 + 18
+        self.between = wide[0] + 116 + (self.stem + 28 if self.stem else 0) if self.topology == "double" else 0.0
+        self.tail = wide[0] / 2 + 28 + 18 + 26 + 18
         self.width = self.lead + self.span * (2 if self.between else 1) + self.between + self.tail
 
         self.heights = [max(16.0, 122 * 0.72**i) for i in range(self.levels)]
@@ -108,12 +57,13 @@ class Diagram:
         first = left + self.lead
         encoder, bottom, decoder = self._u(first, top)
         self._image(svg, left, encoder[0])
+        self._badge(svg, "topology", first + self.span / 2, top - 6)
         if self.between:
             second, deepest, decoder2 = self._u(first + self.span + self.between, top)
-            self._long_skips(svg, encoder, decoder, decoder2)
+            self._long_skips(svg, encoder, decoder[0], decoder2, top)
             self._draw_u(svg, encoder, bottom, decoder)
             self._again(svg, left, decoder[0], second[0], top)
-            self._draw_u(svg, second, deepest, decoder2)
+            self._draw_u(svg, second, deepest, decoder2, foreign=False)
             decoder = decoder2
         else:
             self._draw_u(svg, encoder, bottom, decoder)
@@ -133,7 +83,10 @@ class Diagram:
         ]
         return encoder, bottom, decoder
 
-    def _draw_u(self, svg: Svg, encoder: list[Node], bottom: Node, decoder: list[Node]) -> None:
+    def _draw_u(
+        self, svg: Svg, encoder: list[Node], bottom: Node, decoder: list[Node], foreign: bool | None = None
+    ) -> None:
+        foreign = chosen(self.spec, "encoder", "own") != "own" if foreign is None else foreign
         if self.topology == "full-scale":
             self._full_scale(svg, encoder, decoder, bottom)
         for i in range(self.levels - 1):  # down
@@ -142,12 +95,19 @@ class Diagram:
             self._nested(svg, encoder, decoder, bottom)
         else:
             for i, node in enumerate(decoder):
-                self._up(svg, decoder[i + 1] if i + 2 < self.levels else bottom, node, name=i == 0)
+                self._up(
+                    svg,
+                    decoder[i + 1] if i + 2 < self.levels else bottom,
+                    node,
+                    name=i == 0 and self.topology != "full-scale",
+                )
                 if self.encoded[i]:
                     self._skip(svg, encoder[i], node, name=i == 0)
         for i, node in enumerate(encoder):
             if self.encoded[i]:
-                self._block(svg, node, self.encoded[i], self.down_sizes[i], "encoder")
+                self._block(svg, node, self.encoded[i], self.down_sizes[i], "foreign" if foreign else "encoder")
+            else:  # an encoder that gives no features here
+                svg.rect(node.left, node.y, node.width, node.height, "#ffffff", "#b9c2cc")
             if i >= self.levels - 2:
                 self._badge(svg, "dropout", node.left, node.bottom)
         for i, node in enumerate(decoder):
@@ -220,11 +180,15 @@ class Diagram:
                 points = [start, (x, start[1]), (x, start[1]), (x, node.bottom)]
                 svg.arrow(points, COLOURS["up"], 1.0, opacity=0.55, curve=True)
 
-    def _long_skips(self, svg: Svg, encoder: list[Node], decoder: list[Node], decoder2: list[Node]) -> None:
-        """DoubleU-Net: the second decoder takes the first encoder's features too, behind the boxes between."""
-        for i, node in enumerate(decoder2):
-            y = node.y + 0.2 * node.height
-            svg.arrow([(encoder[i].right, y), (node.left, y)], COLOURS["skip"], 1.0, dashed=True, opacity=0.7)
+    def _long_skips(self, svg: Svg, encoder: list[Node], seen: Node, second: list[Node], top: float) -> None:
+        """DoubleU-Net: the second decoder takes the first encoder's features too, and the head the first decoder's."""
+        for i, node in enumerate(second):
+            if self.encoded[i]:
+                y = node.y + 0.2 * node.height
+                svg.arrow([(encoder[i].right, y), (node.left, y)], COLOURS["skip"], 1.0, dashed=True, opacity=0.7)
+        x, y = second[0].right + 37, top + 24
+        points = [(seen.x, seen.y - 32), (seen.x, y), (x, y), (x, second[0].y)]
+        svg.arrow(points, COLOURS["skip"], 1.0, dashed=True, opacity=0.7)
 
     def _again(self, svg: Svg, left: float, seen: Node, second: Node, top: float) -> None:
         """The first U's map multiplies the image, which goes into the second U."""
@@ -233,26 +197,29 @@ class Diagram:
         svg.rect(x, seen.y, 8, seen.height, FILLS["head"], COLOURS["head"])
         times = x + 8 + 34
         svg.arrow([(x + 8, y), (times - 10, y)], INK)
-        svg.arrow([(times + 10, y), (second.left, y)], INK)
-        high = top + 8
+        self._stem(svg, times + 10, second)
+        high = top + 10
         svg.arrow([(left + 7, second.y - 34), (left + 7, high), (times, high), (times, y - 10)], "#a5487d", 1.2)
         svg.circle(times, y, 10, "#ffffff", INK)
         svg.text(times, y + 5, "×", 15, bold=True, anchor="middle")
         svg.text(x + 4, seen.bottom + 14, "map", 10, GREY, anchor="middle")
 
     def _image(self, svg: Svg, left: float, first: Node) -> None:
-        y, middle = first.y, first.middle
+        y = first.y
         svg.rect(left, y, 14, first.height, FILLS["image"], "#a5487d")
         self._labels(svg, left + 7, y, self.in_channels, self.size)
         svg.text(left + 7, first.bottom + 14, "image", 10, GREY, anchor="middle")
-        x = left + 14
+        self._stem(svg, left + 14, first)
+
+    def _stem(self, svg: Svg, x: float, first: Node) -> None:
+        """From x to the first level, through the stem where there is one."""
         if self.stem:
-            svg.arrow([(x, middle), (x + 28, middle)], INK)
-            svg.rect(x + 28, y, self.stem, first.height, FILLS["stem"], COLOURS["stem"])
-            self._badge(svg, "stem", x + 28 + self.stem / 2, middle)
-            svg.text(x + 28 + self.stem / 2, y - 6, "stem", 10, COLOURS["stem"], anchor="middle")
+            svg.arrow([(x, first.middle), (x + 28, first.middle)], INK)
+            svg.rect(x + 28, first.y, self.stem, first.height, FILLS["stem"], COLOURS["stem"])
+            self._badge(svg, "stem", x + 28 + self.stem / 2, first.middle)
+            svg.text(x + 28 + self.stem / 2, first.y - 6, "stem", 10, COLOURS["stem"], anchor="middle")
             x += 28 + self.stem
-        svg.arrow([(x, middle), (first.left, middle)], INK)
+        svg.arrow([(x, first.middle), (first.left, first.middle)], INK)
 
     def _heads(self, svg: Svg, decoder: list[Node]) -> None:
         deep = self.spec.head.name == "deep-supervision"
@@ -261,22 +228,25 @@ class Diagram:
             y = node.middle + (0.25 * node.height if i else 0)
             height = node.height if i == 0 else max(10.0, 0.4 * node.height)
             svg.arrow([(node.right, y), (column, y)], COLOURS["head"] if i else INK, 1.6 if i == 0 else 1.1)
-            svg.rect(column, y - height / 2, 10, height, FILLS["head"], COLOURS["head"])
-            svg.arrow([(column + 10, y), (column + 38, y)], INK if i == 0 else COLOURS["head"], 1.6 if i == 0 else 1.1)
-            stripes = min(self.classes, len(_CLASSES), int(height / 2))
+            svg.rect(column, y - height / 2, 18, height, FILLS["head"], COLOURS["head"])
+            svg.arrow([(column + 18, y), (column + 44, y)], INK if i == 0 else COLOURS["head"], 1.6 if i == 0 else 1.1)
+            stripes = min(self.classes, len(CLASSES), int(height / 2))
             for c in range(stripes):
-                svg.rect(
-                    column + 38, y - height / 2 + c * height / stripes, 18, height / stripes, _CLASSES[c], radius=0
-                )
-            self._badge(svg, "head", column + 5, y if i == 0 else y - height / 2 - 7)
+                svg.rect(column + 44, y - height / 2 + c * height / stripes, 18, height / stripes, CLASSES[c], radius=0)
+            self._badge(svg, "head", column + 9, y if i == 0 else y - height / 2 - 6)
         top = decoder[0]
-        output = self.size if self.up_sizes[0] is None or not self._valid() else self.up_sizes[0]
-        self._labels(svg, column + 47, top.y, self.classes, output)
-        svg.text(column + 47, top.bottom + 14, "scores", 10, GREY, anchor="middle")
+        output = self.up_sizes[0] if chosen(self.spec, "padding", "same") == "valid" else self.size
+        self._labels(svg, column + 53, top.y, self.classes, output)
+        svg.text(column + 53, top.bottom + 14, "scores", 10, GREY, anchor="middle")
 
     def _block(self, svg: Svg, node: Node, channels: int, size: int | None, part: str) -> None:
         """A level: a slab for each convolution unit (three at most), and one for attention."""
-        edge = {"encoder": "#2f6ea5", "decoder": "#2c7a4b", "nested": "#6b7482"}[part]
+        edge = {"foreign": "#2f6ea5", "encoder": "#2f6ea5", "decoder": "#2c7a4b", "nested": "#6b7482"}[part]
+        self._labels(svg, node.x, node.y, channels, size)
+        if part == "foreign":  # a network of its own, whose units are not known here
+            svg.rect(node.left, node.y, node.width, node.height, FILLS["encoder"], edge)
+            self._badge(svg, "encoder", node.x, node.middle)
+            return
         width, x = self._slab(channels), node.left
         for _ in range(min(3, self.spec.depth)):
             svg.rect(x, node.y, width, node.height, FILLS[part], edge)
@@ -285,7 +255,6 @@ class Diagram:
             svg.rect(x, node.y, 9, node.height, FILLS["attention"], COLOURS["attention"])
             self._badge(svg, "attention", x + 4.5, node.bottom)
         self._badge(svg, "block", node.x - (6 if self._attends() else 0), node.middle)
-        self._labels(svg, node.x, node.y, channels, size)
 
     def _labels(self, svg: Svg, x: float, y: float, channels: int, size: int | None) -> None:
         svg.text(x, y - 18, str(channels), 12, bold=True, anchor="middle")
@@ -306,38 +275,6 @@ class Diagram:
     def _attends(self) -> bool:
         return self.spec.attention.name != "none"
 
-    def _valid(self) -> bool:
-        return chosen(self.spec, "padding", "same") == "valid"
-
     def _arcs(self, level: int) -> float:
         """Room over a row for the arcs of nested nodes."""
         return 9.0 * max(0, self.levels - 2 - level) + 4 if self.topology == "nested" else 0.0
-
-
-def colour(axis: str) -> str:
-    return COLOURS.get(axis, "#4d5561")
-
-
-def chosen(spec: Spec, axis: str, otherwise: str) -> str:
-    """Name of the modification on an axis; `otherwise` where there is no such axis."""
-    return spec.choice(axis).name if axis in AXES else otherwise
-
-
-def _sizes(spec: Spec, size: int) -> tuple[list[int | None], list[int | None]]:
-    """Resolution of each level in the encoder and the decoder, finest first; None where it is not known here."""
-    multiple = 2 ** (spec.levels - 1)
-    if chosen(spec, "padding", "same") != "valid":
-        padded = -(-size // multiple) * multiple
-        same: list[int | None] = [padded >> i for i in range(spec.levels)]
-        return same, same
-    if spec.block.name != "plain" or chosen(spec, "encoder", "own") != "own":
-        return [None] * spec.levels, [None] * spec.levels
-    down: list[int | None] = []
-    up: list[int | None] = []
-    for i in range(spec.levels):
-        size = (size if i == 0 else size // 2) - 2 * spec.depth
-        down.append(size)
-    for _ in range(spec.levels - 1):
-        size = 2 * size - 2 * spec.depth
-        up.insert(0, size)
-    return down, up

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ushape.nets.boxes import FILLS, chosen, colour
 from ushape.nets.budget import counted
-from ushape.nets.diagram import FILLS, Diagram, chosen, colour
+from ushape.nets.diagram import Diagram
 from ushape.nets.registry import AXES, lookup
 from ushape.nets.spec import Spec
 from ushape.nets.svg import GREY, INK, Svg, text_width, wrap
@@ -68,14 +69,16 @@ def differences(spec: Spec) -> list[Change]:
 def _key(svg: Svg, spec: Spec, y: float, width: float, badges: dict[str, int]) -> float:
     """What each colour stands for, with the name of what this spec has there; the y below it."""
     x = MARGIN
+    own = ("up", "skip") if chosen(spec, "topology", "plain") == "full-scale" else ()  # the topology has its own
     svg.path(f"M{MARGIN:.0f},{y - 20:.2f} H{width - MARGIN:.2f}", "#d9dde3", 1)
     for axis in AXES:
         choice = spec.choice(axis).name
-        if choice == "none" and axis not in badges:
+        shown = axis in badges or (axis in _SHOWN and choice not in ("none", "own"))
+        if not shown or axis in own:
             continue
         label = f"{spec.depth} × {choice}" if axis == "block" else choice
         bold = axis in badges
-        sign = 26 if axis in (*_FILLED, *_ARROWS) else 0
+        sign = 26 if axis in (*_FILLED, *_ARROWS) else 20 if axis in badges else 0
         room = sign + text_width(f"{axis} ", 11) + text_width(label, 11, bold)
         if x > MARGIN and x + room > width - MARGIN:
             x, y = MARGIN, y + 22
@@ -83,9 +86,12 @@ def _key(svg: Svg, spec: Spec, y: float, width: float, badges: dict[str, int]) -
             svg.rect(x + 3, y - 10, 16, 13, FILLS[_FILLED[axis]], colour(axis))
         elif axis in _ARROWS:
             svg.arrow([(x, y - 3.5), (x + 21, y - 3.5)], colour(axis))
+        elif axis in badges:
+            svg.badge(x + 8, y - 3.5, badges[axis], colour(axis))
         svg.words(x + sign, y, 11, [(f"{axis} ", GREY, False), (label, colour(axis) if bold else INK, bold)])
         x += room + 16
-    scale = "The height of a box stands for resolution, its width for channels; neither is to scale."
+    scale = "The height of a box stands for resolution, the width of a slab for channels; neither is to scale."
+    scale += " A slab is one convolution unit" + (", of which three are drawn." if spec.depth > 3 else ".")
     svg.text(MARGIN, y + 21, scale, 10, GREY)
     return y + 38
 
@@ -93,6 +99,7 @@ def _key(svg: Svg, spec: Spec, y: float, width: float, badges: dict[str, int]) -
 _FILLED = {"stem": "stem", "encoder": "encoder", "block": "encoder", "bridge": "bridge", "attention": "attention"}
 _FILLED |= {"head": "head"}
 _ARROWS = ("down", "up", "skip")
+_SHOWN = (*_FILLED, *_ARROWS, "norm", "activation")
 
 
 def _legend(svg: Svg, changes: list[Change], y: float, width: float) -> float:

@@ -195,7 +195,7 @@ def _kept(what: list[object], spec: Spec, compute: Callable[[], Any]) -> Any:
     with suppress(UshapeError, KeyError, TypeError):  # missing or damaged: counted again
         return read_json(path)["value"]
     value = compute()
-    with suppress(UshapeError):  # a folder that cannot be written costs time, no more
+    with suppress(UshapeError, OSError):  # a folder that cannot be written costs time, no more
         write_json(path, {"spec": spec.name, "what": what, "value": value})
     return value
 

@@ -92,7 +92,7 @@ class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        formula = flop_registry.get(func._overloadpacket)
+        formula = _FORMULAS.get(func._overloadpacket)
         if formula is None and func._can_decompose():
             with self:
                 out = func.decompose(*args, **kwargs)
@@ -120,6 +120,13 @@ class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _free(self, key: int, size: int) -> None:
         self._storages.discard(key)
         self._live -= size
+
+
+_ATEN = torch.ops.aten
+_FORMULAS = {  # torch's own, and attention as it runs on the CPU, which it leaves out
+    **flop_registry,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu: flop_registry[_ATEN._scaled_dot_product_flash_attention],
+}
 
 
 def _is_view(func: Any) -> bool:

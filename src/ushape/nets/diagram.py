@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from ushape.nets.boxes import CLASSES, COLOURS, FILLS, Node, chosen, colour, sizes
 from ushape.nets.spec import Spec
-from ushape.nets.svg import GREY, INK, Svg, text_width
+from ushape.nets.svg import GREY, INK, Svg, fit, text_width
 
 
 class Diagram:
@@ -116,12 +116,15 @@ class Diagram:
             svg.arrow([(encoder[-1].right, bottom.middle), (bottom.left, bottom.middle)], INK)
             svg.rect(bottom.left, bottom.y, bottom.width, bottom.height, FILLS["bridge"], COLOURS["bridge"])
             self._badge(svg, "bridge", bottom.x, bottom.middle)
-            svg.text(bottom.x, bottom.bottom + 15, self.spec.bridge.name, 11, COLOURS["bridge"], anchor="middle")
+            name = fit(self.spec.bridge.name, 11, self.span)
+            svg.text(bottom.x, bottom.bottom + 15, name, 11, COLOURS["bridge"], anchor="middle")
 
     def _elbow_down(self, svg: Svg, fine: Node, coarse: Node, level: int) -> None:
         svg.arrow([(fine.x, fine.bottom), (fine.x, coarse.middle), (coarse.left, coarse.middle)], COLOURS["down"])
         self._badge(svg, "down", fine.x, fine.bottom + 17)
         name = self.spec.down.name
+        if chosen(self.spec, "encoder", "own") != "own":
+            return  # which goes down in its own way
         if level == 0 and text_width(name, 11) < self.lead - 14:
             svg.text(fine.x - 12, fine.bottom + 28, name, 11, COLOURS["down"], anchor="end")
         elif level == 0 and text_width(name, 11) < self.step - 36:

@@ -9,7 +9,7 @@ from ushape.nets.budget import counted
 from ushape.nets.diagram import Diagram
 from ushape.nets.registry import AXES, lookup
 from ushape.nets.spec import Spec
-from ushape.nets.svg import GREY, INK, Svg, text_width, wrap
+from ushape.nets.svg import GREY, INK, Svg, fit, text_width, wrap
 
 MARGIN = 36.0
 LEAST_WIDTH = 760.0
@@ -69,7 +69,8 @@ def differences(spec: Spec) -> list[Change]:
 def _key(svg: Svg, spec: Spec, y: float, width: float, badges: dict[str, int]) -> float:
     """What each colour stands for, with the name of what this spec has there; the y below it."""
     x = MARGIN
-    own = ("up", "skip") if chosen(spec, "topology", "plain") == "full-scale" else ()  # the topology has its own
+    own = ["up", "skip"] if chosen(spec, "topology", "plain") == "full-scale" else []  # the topology has its own
+    own += ["stem", "down"] if chosen(spec, "encoder", "own") != "own" else []
     svg.path(f"M{MARGIN:.0f},{y - 20:.2f} H{width - MARGIN:.2f}", "#d9dde3", 1)
     for axis in AXES:
         choice = spec.choice(axis).name
@@ -77,6 +78,7 @@ def _key(svg: Svg, spec: Spec, y: float, width: float, badges: dict[str, int]) -
         if not shown or axis in own:
             continue
         label = f"{spec.depth} × {choice}" if axis == "block" else choice
+        label = fit(label, 11, width - 2 * MARGIN - 100, axis in badges)
         bold = axis in badges
         sign = 26 if axis in (*_FILLED, *_ARROWS) else 20 if axis in badges else 0
         room = sign + text_width(f"{axis} ", 11) + text_width(label, 11, bold)
@@ -92,8 +94,10 @@ def _key(svg: Svg, spec: Spec, y: float, width: float, badges: dict[str, int]) -
         x += room + 16
     scale = "The height of a box stands for resolution, the width of a slab for channels; neither is to scale."
     scale += " A slab is one convolution unit" + (", of which three are drawn." if spec.depth > 3 else ".")
-    svg.text(MARGIN, y + 21, scale, 10, GREY)
-    return y + 38
+    for line in wrap(scale, 10, width - 2 * MARGIN):
+        svg.text(MARGIN, y + 21, line, 10, GREY)
+        y += 14
+    return y + 24
 
 
 _FILLED = {"stem": "stem", "encoder": "encoder", "block": "encoder", "bridge": "bridge", "attention": "attention"}

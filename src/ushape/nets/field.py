@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,9 @@ def receptive_field(spec: Spec) -> int | None:
     if spec.levels > LEVELS:
         return None
     width = max(8, 2 * _longest_option(spec))  # so that no branch of a part that shares out its channels is empty
-    thin = replace(spec, widths=tuple(min(w, width) for w in spec.widths), norm=Choice("none"), dropout=0.0)
+    plain: dict[str, Any] = {axis: Spec().choice(axis) for axis in ("padding", "bias") if axis in AXES}
+    plain |= {"norm": Choice("none"), "dropout": 0.0}
+    thin = replace(spec, widths=tuple(min(w, width) for w in spec.widths), **plain)
     net = build(thin, 1, 1, seed=0).double().eval()
     side = _side(net, rows=False)
     if side is None or _same(net, side):

@@ -42,6 +42,13 @@ def wrap(text: str, size: float, width: float, bold: bool = False, after: str = 
     return [line.strip() for line in lines]
 
 
+def fit(text: str, size: float, width: float, bold: bool = False) -> str:
+    """The text, cut with an ellipsis where it is wider than `width` px."""
+    if text_width(text, size, bold) <= width:
+        return text
+    return wrap(text, size, width - text_width("…", size, bold), bold, after="")[0] + "…"
+
+
 class Svg:
     """Shapes in the order of drawing; `to_string` closes them into a document of the size given."""
 

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from ushape.nets import boxes, diagram, draw, registry
+from ushape.nets import boxes, diagram, draw, layout, registry
 from ushape.nets.draw import differences
 from ushape.nets.spec import Spec, parse
 from ushape.nets.svg import text_width, wrap
@@ -89,6 +89,7 @@ def test_other_topologies(monkeypatch: pytest.MonkeyPatch, topology: str, levels
     def chosen(spec: Spec, axis: str, otherwise: str) -> str:
         return topology if axis == "topology" else boxes.chosen(spec, axis, otherwise)
 
+    monkeypatch.setattr(layout, "chosen", chosen)
     monkeypatch.setattr(diagram, "chosen", chosen)
     monkeypatch.setattr(draw, "chosen", chosen)
     spec = parse(f"unet[levels={levels},width=4,stem=dilated-parallel-3]+{EVERYTHING}")
@@ -99,6 +100,7 @@ def test_encoder_of_another_make(monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(spec: Spec, axis: str, otherwise: str) -> str:
         return "timm:resnet34" if axis == "encoder" else boxes.chosen(spec, axis, otherwise)
 
+    monkeypatch.setattr(layout, "chosen", chosen)
     monkeypatch.setattr(diagram, "chosen", chosen)
     monkeypatch.setattr(draw, "chosen", chosen)
     monkeypatch.setattr(draw, "_encoded", lambda *_: (0, 64, 96, 160, 384))

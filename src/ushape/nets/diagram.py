@@ -1,56 +1,14 @@
-"""The picture of a U: where its boxes stand, and the arrows between them.
-
-Rows are levels, finest at the top. The encoder goes down to the right, the decoder up to the right, in steps of
-equal width, so that nested nodes stand on a lattice. `ushape.nets.draw` puts title and legend around it.
-"""
+"""The picture of a U: its boxes and the arrows between them. `ushape.nets.draw` puts title and legend around it."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-from ushape.nets.boxes import CLASSES, COLOURS, FILLS, Node, chosen, colour, sizes
-from ushape.nets.spec import Spec
+from ushape.nets.boxes import CLASSES, COLOURS, FILLS, Node, chosen, colour
+from ushape.nets.layout import Layout
 from ushape.nets.svg import GREY, INK, Svg, fit, text_width
 
 
-class Diagram:
-    """Geometry of a spec's picture: `width`, `height`, then `draw` at a place.
-
-    encoded: channels of each level of the encoder, 0 where it gives none; badges: number of each changed axis.
-    """
-
-    def __init__(
-        self, spec: Spec, in_channels: int, classes: int, size: int, encoded: tuple[int, ...], badges: dict[str, int]
-    ) -> None:
-        self.spec, self.in_channels, self.classes, self.size = spec, in_channels, classes, size
-        self.encoded, self.badges, self.levels = encoded, badges, spec.levels
-        self.topology = chosen(spec, "topology", "plain")
-        full = self.topology == "full-scale"
-        self.decoded = tuple(spec.levels * spec.widths[0] if full else w for w in spec.widths[:-1])
-        self.down_sizes, self.up_sizes = sizes(spec, size)
-
-        wide = [self._box(c) for c in encoded]
-        wide = [max(w, self._box(c)) for w, c in zip(wide, (*self.decoded, 0), strict=True)]
-        self.bridge = 40.0 if chosen(spec, "bridge", "none") != "none" else 0.0
-        self.extra = self.bridge + 26 if self.bridge else 0.0
-        steps = [(a + b) / 2 + 26 for a, b in pairwise(wide)]
-        least = (150 + wide[0] - self.extra) / (2 * (self.levels - 1))  # room for a name on the top skip
-        self.step = max([*steps, least, *((w + 46) / 2 for w in wide)])
-        self.stem = self._slab(spec.widths[0]) if spec.stem.name != "none" else 0.0
-        self.lead = 14 + 28 + (self.stem + 28 if self.stem else 0) + wide[0] / 2
-        self.span = 2 * (self.levels - 1) * self.step + self.extra  # from the first box's middle to the last one's
-        self.between = wide[0] + 116 + (self.stem + 28 if self.stem else 0) if self.topology == "double" else 0.0
-        self.tail = wide[0] / 2 + 28 + 18 + 26 + 18
-        self.width = self.lead + self.span * (2 if self.between else 1) + self.between + self.tail
-
-        self.heights = [max(16.0, 122 * 0.72**i) for i in range(self.levels)]
-        self.tops: list[float] = []
-        y = 30.0 if self.topology != "double" else 62.0
-        for i, height in enumerate(self.heights):
-            y += self._arcs(i)
-            self.tops.append(y)
-            y += height + 52
-        self.height = y - 52 + (20 if self.bridge else 4)
+class Diagram(Layout):
+    """`draw` puts the picture at a place; its size is known before, as `width` and `height`."""
 
     def draw(self, svg: Svg, left: float, top: float) -> None:
         """All of it, with its upper left corner at (left, top)."""
@@ -68,20 +26,6 @@ class Diagram:
         else:
             self._draw_u(svg, encoder, bottom, decoder)
         self._heads(svg, decoder)
-
-    def _u(self, x: float, top: float) -> tuple[list[Node], Node, list[Node]]:
-        """Encoder boxes, the box that the decoder starts from, and decoder boxes, finest first."""
-        encoder = [
-            Node(x + i * self.step, top + self.tops[i], self._box(c), self.heights[i])
-            for i, c in enumerate(self.encoded)
-        ]
-        last = encoder[-1]
-        bottom = Node(last.right + 26 + self.bridge / 2, last.y, self.bridge, last.height) if self.bridge else last
-        decoder = [
-            Node(x + self.span - i * self.step, top + self.tops[i], self._box(c), self.heights[i])
-            for i, c in enumerate(self.decoded)
-        ]
-        return encoder, bottom, decoder
 
     def _draw_u(
         self, svg: Svg, encoder: list[Node], bottom: Node, decoder: list[Node], foreign: bool | None = None
@@ -267,17 +211,3 @@ class Diagram:
     def _badge(self, svg: Svg, axis: str, x: float, y: float) -> None:
         if axis in self.badges:
             svg.badge(x, y, self.badges[axis], colour(axis))
-
-    def _slab(self, channels: int) -> float:
-        return min(40.0, max(7.0, 1 + 3.2 * (channels or 1).bit_length()))
-
-    def _box(self, channels: int) -> float:
-        count = min(3, self.spec.depth)
-        return count * self._slab(channels) + 3 * (count - 1) + (12 if self._attends() else 0)
-
-    def _attends(self) -> bool:
-        return self.spec.attention.name != "none"
-
-    def _arcs(self, level: int) -> float:
-        """Room over a row for the arcs of nested nodes."""
-        return 9.0 * max(0, self.levels - 2 - level) + 4 if self.topology == "nested" else 0.0

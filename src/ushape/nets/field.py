@@ -1,0 +1,106 @@
+"""The receptive field of a network, measured: how much of the image one output pixel depends on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ushape.nets.registry import AXES, lookup
+from ushape.nets.spec import Choice, Spec
+from ushape.nets.unet import UNet, build
+
+LEVELS = 7
+"""Networks with more levels are not measured: the time grows with 8^levels."""
+
+LIMIT = 4096
+"""A dependence over more px than this counts as global."""
+
+
+def receptive_field(spec: Spec) -> int | None:
+    """Side in px of the square of the image that one output pixel depends on; None where that is the whole image.
+
+    NaN in one column of the image makes NaN of all that depends on it, and of nothing else: which output columns a
+    column reaches is measured for each place in the coarsest grid, and turned round. The field of an output pixel
+    differs with its place; the largest is given. Rows count where they reach further than columns. Norms are left
+    out (the statistics of some span the image, which is not what a field describes), and widths are cut: the
+    field does not depend on them. None also for more than `LEVELS` levels, where nothing is measured, and for
+    parts that treat no two places alike.
+    """
+    if spec.levels > LEVELS:
+        return None
+    width = max(8, 2 * _longest_option(spec))  # so that no branch of a part that shares out its channels is empty
+    plain: dict[str, Any] = {axis: Spec().choice(axis) for axis in ("padding", "bias") if axis in AXES}
+    plain |= {"norm": Choice("none"), "dropout": 0.0}
+    thin = replace(spec, widths=tuple(min(w, width) for w in spec.widths), **plain)
+    net = build(thin, 1, 1, seed=0).double().eval()
+    side = _side(net, rows=False)
+    if side is None or _same(net, side):
+        return side
+    other = _side(net, rows=True)
+    return None if other is None else max(side, other)
+
+
+def _same(net: UNet, side: int) -> bool:
+    """Whether rows reach as far as columns do, as in networks without strips or axes of their own."""
+    middle, length = side + 1, 2 * side + 2
+    columns = [middle, middle + 1]
+    return torch.equal(_reached(net, columns, length, rows=False), _reached(net, columns, length, rows=True))
+
+
+def _side(net: UNet, rows: bool) -> int | None:
+    """The field along columns (or rows) in px; None where it is global."""
+    period = 2 ** (net.spec.levels - 1)
+    length = max(64, 8 * period)
+    while True:  # an image long enough that its ends are not reached from its middle
+        reached = _reached(net, [length // 2], length, rows)[0]
+        if not (reached[0] or reached[-1]):
+            break
+        length *= 2
+        if length > LIMIT:
+            return None
+    middle = length // 2
+    repeats = _reached(net, [middle + k * period for k in range(8)], 2 * length, rows)
+    alike = [k for k in range(1, 8) if torch.equal(repeats[k], repeats[0].roll(k * period))]
+    if not alike:
+        return None
+    period *= alike[0]  # windows of attention, for one, repeat over several coarsest pixels
+    span = int(reached.nonzero()[-1] - reached.nonzero()[0]) + 1
+    length = -(-(span + 4 * period) // period) * period + period
+    start = length // 2 // period * period
+    reach = _reached(net, list(range(start, start + period)), length, rows)  # [period, length]
+    if reach[:, 0].any() or reach[:, -1].any():
+        return None
+    column, output = reach.nonzero(as_tuple=True)  # pairs: input column `start` + column reaches this output column
+    place, offset = output % period, column - output
+    first = torch.full((period,), length).scatter_reduce(0, place, offset, "amin")
+    last = torch.full((period,), -length).scatter_reduce(0, place, offset, "amax")
+    return int((last - first).max()) + 1
+
+
+@torch.no_grad()
+def _reached(net: UNet, columns: list[int], length: int, rows: bool) -> Tensor:
+    """Which output columns depend on each of the given columns: bool [columns, length]."""
+    height = 2 ** (net.spec.levels - 1)  # the least that needs no padding
+    found = []
+    at_once = max(1, 400_000 // (height * length))
+    for first in range(0, len(columns), at_once):
+        some = columns[first : first + at_once]
+        image = torch.zeros(len(some), 1, height, length, dtype=torch.float64)
+        image[torch.arange(len(some)), :, :, torch.tensor(some)] = torch.nan
+        scores = net(image.transpose(2, 3) if rows else image)
+        assert isinstance(scores, Tensor)  # a network in evaluation gives the finest level alone
+        found.append(scores.isnan().any(3 if rows else 2)[:, 0])
+    return torch.cat(found)
+
+
+def _longest_option(spec: Spec) -> int:
+    """Length of the longest list among the options of the spec's modifications, as dilations: branches, often."""
+    longest = 0
+    for axis in AXES:
+        choice = spec.choice(axis)
+        options = {**lookup(axis, choice.name).options, **dict(choice.options)}
+        longest = max([longest, *(len(v) for v in options.values() if isinstance(v, tuple))])
+    return longest

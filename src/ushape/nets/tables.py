@@ -1,0 +1,116 @@
+"""Tables of modifications and of networks: rows for JSON, and the same rows for a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from ushape.errors import SpecError
+from ushape.nets.budget import cost, counted
+from ushape.nets.registry import AXES, modifications
+from ushape.nets.spec import Choice, Spec
+
+REFERENCE = Spec(widths=(16, 32, 64, 128, 256))
+"""The network that modifications are put on to show what they cost: unet[width=16]."""
+
+
+def mods_table(axis: str | None = None) -> list[dict[str, Any]]:
+    """One row for each modification, or for those of one axis; SpecError where there is no such axis.
+
+    `parameters` and `flops` are those of the reference with that one change, over those of the reference itself
+    (1.0: the same); None where the reference cannot carry the modification.
+    """
+    if axis is not None and axis not in AXES:
+        raise SpecError(f"unknown axis {axis!r} (axes: {', '.join(AXES)})")
+    base = counted(REFERENCE)
+    rows: list[dict[str, Any]] = []
+    for m in modifications(axis):
+        default = REFERENCE.choice(m.axis).name == m.name
+        relative: dict[str, float | None] = {"parameters": None, "flops": None}
+        try:
+            changed: dict[str, Any] = {m.axis: Choice(m.name)}
+            counts = counted(replace(REFERENCE, **changed))
+            relative = {key: counts[key] / base[key] for key in relative}
+        except SpecError:
+            pass
+        row = {"name": m.name, "axis": m.axis, "default": default, "changes": m.summary}
+        rows.append({**row, "paper": m.source, "year": year(m.source), **relative})
+    return rows
+
+
+def cost_table(
+    specs: Sequence[Spec], size: int = 256, classes: int = 5, in_channels: int = 3, timed: bool = False
+) -> list[dict[str, Any]]:
+    """One row for each spec: its name and the fields of its `Cost`; `seconds` only where `timed`."""
+    rows = []
+    for spec in specs:
+        row = {"name": spec.name, "size": size, **cost(spec, in_channels, classes, size, timed).to_dict()}
+        rows.append({k: v for k, v in row.items() if timed or k != "seconds"})
+    return rows
+
+
+def year(source: str) -> int | None:
+    """The year of a citation such as `Hu et al. 2018, arXiv:1709.01507`; None where it names none."""
+    found = re.search(r"(?<![\d.:/])(?:19|20)\d\d(?![\d.])", source)
+    return int(found[0]) if found else None
+
+
+def show_mods(rows: list[dict[str, Any]]) -> Table:
+    """Rows of `mods_table` for a rich console: an axis is a section, a * marks its default."""
+    table = Table(box=box.SIMPLE_HEAD, caption=f"x: of {escape(REFERENCE.name)} · *: the default")
+    for heading in ("axis", "modification", "what it changes"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("parameters", "FLOPs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("paper", overflow="fold", style="dim")
+    shown = ""
+    for row in rows:
+        if row["axis"] != shown and shown:
+            table.add_section()
+        axis = row["axis"] if row["axis"] != shown else ""
+        shown = row["axis"]
+        name = row["name"] + " *" * row["default"]
+        ratios = [_times(row[key]) for key in ("parameters", "flops")]
+        table.add_row(axis, name, escape(row["changes"]), *ratios, escape(row["paper"]))
+    return table
+
+
+def show_costs(rows: list[dict[str, Any]]) -> Table:
+    """Rows of `cost_table` for a rich console."""
+    sizes = {row["size"] for row in rows}
+    caption = f"one image of {'/'.join(map(str, sorted(sizes)))}² px in float32; FLOPs are 2 x multiply-accumulate"
+    table = Table(box=box.SIMPLE_HEAD, caption=caption if rows else None)
+    table.add_column("network", overflow="fold")
+    timed = any("seconds" in row for row in rows)
+    for heading in ("parameters", "GFLOPs", "field, px", "memory", "to train", *(["seconds"] if timed else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        field = row["receptive_field"]
+        cells = [f"{row['parameters']:,}", _digits(row["flops"] / 1e9), "global" if field is None else str(field)]
+        cells += [memory(row["activation_bytes"]), memory(row["saved_bytes"])]
+        table.add_row(escape(row["name"]), *cells, *([f"{row['seconds']:.3g}"] if timed else []))
+    return table
+
+
+def memory(count: int) -> str:
+    """Bytes as people read them: 33.3 MB."""
+    units = ("B", "kB", "MB", "GB", "TB")
+    power = 0
+    while power + 1 < len(units) and count / 1000**power >= 999.5:
+        power += 1
+    return f"{_digits(count / 1000**power)} {units[power]}" if power else f"{count} B"
+
+
+def _digits(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"x {ratio:.2f}"

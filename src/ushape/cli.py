@@ -211,28 +211,49 @@ def predict(options: argparse.Namespace) -> None:
 
 def mods(options: argparse.Namespace) -> None:
     """List every modification."""
-    import json
+    from ushape.nets.tables import mods_table, show_mods
 
-    from ushape.nets.registry import AXES, modifications
+    _show(mods_table(options.axis), show_mods, options.json)
 
-    if options.axis and options.axis not in AXES:
-        raise UshapeError(f"unknown axis {options.axis!r} (axes: {', '.join(AXES)})")
-    rows = [
-        {"name": m.name, "axis": m.axis, "summary": m.summary, "paper": m.source, "options": dict(m.options)}
-        for m in modifications(options.axis)
-    ]
-    if options.json:
-        print(json.dumps(rows, indent=1))
-        return
-    from rich.table import Table
 
-    table = Table("axis", "name", "what it changes", "source", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(row[key]) for key in ("axis", "name", "summary", "paper")))
-    _console().print(table)
+def cost(options: argparse.Namespace) -> None:
+    """What networks cost."""
+    from ushape.nets.spec import parse
+    from ushape.nets.tables import cost_table, show_costs
+
+    specs = [parse(text) for text in options.specs]
+    _show(cost_table(specs, options.size, options.classes, timed=options.time), show_costs, options.json)
+
+
+def draw(options: argparse.Namespace) -> None:
+    """Draw a network."""
+    from ushape.files import write_text
+    from ushape.nets.draw import draw as draw_network
+    from ushape.nets.spec import parse
+
+    write_text(options.out, draw_network(parse(options.spec), classes=options.classes, size=options.size))
+    _say(f"diagram: {options.out}", markup=False)
+
+
+def match(options: argparse.Namespace) -> None:
+    """Find the width at which a network costs what another does."""
+    from ushape.nets.budget import match as match_cost
+    from ushape.nets.spec import parse
+
+    print(match_cost(parse(options.spec), parse(options.to), options.by).name)
 
 
 # -- what commands share ---------------------------------------------------------------------------------------------
+
+
+def _show(rows: list[dict[str, Any]], table: Any, as_json: bool) -> None:
+    """Rows as a table, or as a list of objects."""
+    import json
+
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        _console().print(table(rows))
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -460,7 +481,28 @@ def _parser() -> argparse.ArgumentParser:
     one = add(commands, "mods", mods, "list every modification of U-Net that specs can name")
     one.add_argument("--axis", help="only those of one axis")
     one.add_argument("--json", action="store_true", help="as a list of objects")
+
+    one = add(commands, "cost", cost, "parameters, FLOPs, receptive field, memory and speed of specs")
+    one.add_argument("specs", nargs="+", metavar="SPEC")
+    _image_arguments(one)
+    one.add_argument("--time", action="store_true", help="measure the speed as well, on one core")
+    one.add_argument("--json", action="store_true", help="as a list of objects")
+
+    one = add(commands, "draw", draw, "draw the architecture of a spec as SVG")
+    one.add_argument("spec")
+    one.add_argument("--out", type=Path, required=True, metavar="FILE")
+    _image_arguments(one)
+
+    one = add(commands, "match", match, "the width at which a spec costs what another one does")
+    one.add_argument("spec")
+    one.add_argument("--to", required=True, metavar="SPEC")
+    one.add_argument("--by", choices=("params", "flops", "time"), default="flops")
     return parser
+
+
+def _image_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", type=_positive, default=256, help="side of the image in px (256)")
+    parser.add_argument("--classes", type=_positive, default=5)
 
 
 def _training_arguments(parser: argparse.ArgumentParser) -> None:

@@ -235,9 +235,6 @@ def _normal(modification: Modification, choice: Choice) -> Choice:
             value = float(value)
         if type(value) is not type(default) or not _sound(value):
             raise SpecError(f"{modification.name!r}: {key}={value!r} must be like {_show(default)}")
-        least = 0 if default == 0 else 1
-        if not isinstance(value, float) and min(value if isinstance(value, tuple) else (value,)) < least:
-            raise SpecError(f"{modification.name!r}: {key}={_show(value)} must be at least {least}")
         kept[key] = value
     changed = {k: v for k, v in sorted(kept.items()) if v != modification.options[k]}
     return Choice(choice.name, tuple(changed.items()))

@@ -321,3 +321,18 @@ def test_user_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.delenv("USHAPE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert budget.cache_folder() == tmp_path / "ushape"
+
+
+class _Single(nn.Module):
+    """A part that computes in single precision whatever it is given."""
+
+    def __init__(self, channels: int, style: Style) -> None:
+        super().__init__()
+        self.mix = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(x.float().movedim(1, -1)).movedim(-1, 1)
+
+
+def test_receptive_field_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert field.receptive_field(_own(monkeypatch, "bridge", _Single)) == 10

@@ -24,10 +24,10 @@ def receptive_field(spec: Spec) -> int | None:
 
     NaN in one column of the image makes NaN of all that depends on it, and of nothing else: which output columns a
     column reaches is measured for each place in the coarsest grid, and turned round. The field of an output pixel
-    differs with its place; the largest is given. Rows count where they reach further than columns. Norms are left
-    out (the statistics of some span the image, which is not what a field describes), and widths are cut: the
-    field does not depend on them. None also for more than `LEVELS` levels, where nothing is measured, and for
-    parts that treat no two places alike.
+    differs with its place; the largest is given. Rows count where they reach further than columns. The norm of the
+    spec is left out (the statistics of some span the image, which is not what a field describes), one that a part
+    brings of its own is not; widths are cut: the field does not depend on them. None also for more than `LEVELS`
+    levels, where nothing is measured, and for parts that treat no two places alike.
     """
     if spec.levels > LEVELS:
         return None
@@ -35,7 +35,14 @@ def receptive_field(spec: Spec) -> int | None:
     plain: dict[str, Any] = {axis: Spec().choice(axis) for axis in ("padding", "bias") if axis in AXES}
     plain |= {"norm": Choice("none"), "dropout": 0.0}
     thin = replace(spec, widths=tuple(min(w, width) for w in spec.widths), **plain)
-    net = build(thin, 1, 1, seed=0).double().eval()
+    net = build(thin, 1, 1, seed=0).eval()
+    try:  # double: fast convolutions of single precision (Winograd's) let NaN leak to where nothing depends on it
+        return _sides(net.double())
+    except RuntimeError:  # a part that makes single-precision values of its own
+        return _sides(net.float())
+
+
+def _sides(net: UNet) -> int | None:
     side = _side(net, rows=False)
     if side is None or _same(net, side):
         return side
@@ -62,8 +69,8 @@ def _side(net: UNet, rows: bool) -> int | None:
         if length > LIMIT:
             return None
     middle = length // 2
-    repeats = _reached(net, [middle + k * period for k in range(8)], 2 * length, rows)
-    alike = [k for k in range(1, 8) if torch.equal(repeats[k], repeats[0].roll(k * period))]
+    repeats = _reached(net, [middle + k * period for k in range(17)], length + 16 * period, rows)
+    alike = [k for k in range(1, 17) if torch.equal(repeats[k], repeats[0].roll(k * period))]
     if not alike:
         return None
     period *= alike[0]  # windows of attention, for one, repeat over several coarsest pixels
@@ -88,7 +95,7 @@ def _reached(net: UNet, columns: list[int], length: int, rows: bool) -> Tensor:
     at_once = max(1, 400_000 // (height * length))
     for first in range(0, len(columns), at_once):
         some = columns[first : first + at_once]
-        image = torch.zeros(len(some), 1, height, length, dtype=torch.float64)
+        image = torch.zeros(len(some), 1, height, length, dtype=next(net.parameters()).dtype)
         image[torch.arange(len(some)), :, :, torch.tensor(some)] = torch.nan
         scores = net(image.transpose(2, 3) if rows else image)
         assert isinstance(scores, Tensor)  # a network in evaluation gives the finest level alone

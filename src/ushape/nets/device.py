@@ -40,5 +40,8 @@ def pick_precision(wanted: Precision, device: torch.device) -> Literal["float32"
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to bfloat16 where `precision` says so; the state belongs to the calling thread."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+    """Autocast to bfloat16 where `precision` says so; the state belongs to the calling thread.
+
+    Its cache of cast weights does not: a lane that leaves autocast would empty it under the others.
+    """
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if precision == "bf16" else nullcontext()

@@ -7,8 +7,26 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ushape.errors import SpecError
+
+
+class DilatedConv(nn.Conv2d):
+    """nn.Conv2d that survives training in bfloat16 on a CPU: [N, cin, H, W] -> [N, cout, H, W].
+
+    oneDNN (as of PyTorch 2.14, AVX-512 bf16) reads beyond its buffers, and mostly crashes the process, in the weight
+    gradient of a dilated channels_last bfloat16 convolution whose input channels are more than 16 and no multiple of
+    16. Zero channels up to a multiple of 16 avoid that and change no number. Nothing is padded in any other case.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        missing = -self.in_channels % 16 if self.in_channels > 16 else 0
+        narrow = x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type)
+        if not (missing and narrow and max(self.dilation) > 1 and x.device.type == "cpu" and torch.is_grad_enabled()):
+            return super().forward(x)
+        zeros = (0, 0, 0, 0, 0, missing)
+        return self._conv_forward(F.pad(x, zeros), F.pad(self.weight, zeros), self.bias)
 
 
 @dataclass(frozen=True)
@@ -31,7 +49,8 @@ class Style:
         if kernel % 2 == 0:
             raise SpecError(f"kernel={kernel} would shift features by half a pixel: give an odd number")
         padding = 0 if self.valid else dilation * (kernel // 2)
-        return nn.Conv2d(cin, cout, kernel, padding=padding, dilation=dilation, bias=self.bias)
+        made = DilatedConv if dilation > 1 else nn.Conv2d
+        return made(cin, cout, kernel, padding=padding, dilation=dilation, bias=self.bias)
 
     def unit(self, cin: int, cout: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
         """Convolution, normalisation, activation: [N, cin, H, W] -> [N, cout, H, W], smaller only where `valid`."""

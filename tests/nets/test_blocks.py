@@ -13,7 +13,6 @@ from ushape.errors import SpecError
 from ushape.nets.parts.activations import relu
 from ushape.nets.parts.blocks.bottleneck import Bottleneck
 from ushape.nets.parts.blocks.depthwise_separable import DepthwiseSeparable
-from ushape.nets.parts.blocks.dilated import DilatedConv
 from ushape.nets.parts.blocks.kan import KANBlock, KANLinear, bspline_basis
 from ushape.nets.parts.blocks.large_kernel import LargeKernelBlock
 from ushape.nets.parts.blocks.multires import multires_widths
@@ -25,7 +24,7 @@ from ushape.nets.parts.blocks.shifted_mlp import ShiftedMLPBlock, shift
 from ushape.nets.parts.blocks.swin import WindowAttention, partition, reverse
 from ushape.nets.parts.norms import BatchNorm as batch_norm
 from ushape.nets.parts.norms import no_norm
-from ushape.nets.parts.plain import Style
+from ushape.nets.parts.plain import DilatedConv, Style
 from ushape.nets.registry import modifications
 from ushape.nets.unet import build, parameters
 
@@ -109,7 +108,7 @@ def test_same_pixels_same_scores_again_alone_and_exported(part: str) -> None:
     ],
 )
 def test_parameters_without_meaning_are_refused_with_a_remedy(bad: str) -> None:
-    with pytest.raises(SpecError, match="give|must be"):
+    with pytest.raises(SpecError, match=r"give|must be"):
         build(f"unet[width=4,levels=2]+{bad}")
 
 

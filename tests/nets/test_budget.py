@@ -247,6 +247,19 @@ def test_cache_gives_what_was_counted(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert cost(spec, size=32) == first
 
 
+def test_cache_remembers_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise SpecError("give 252 px")
+
+    monkeypatch.setattr(count, "count", refuse)
+    spec = parse("unet[width=4,levels=3]")
+    with pytest.raises(SpecError, match="252"):
+        counted(spec)
+    monkeypatch.setattr(count, "count", None)  # nothing may be counted again
+    with pytest.raises(SpecError, match="252"):
+        counted(spec)
+
+
 def test_cache_that_is_damaged_or_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = parse("unet[width=4,levels=2]")
     first = counted(spec, size=16)

@@ -186,17 +186,25 @@ def _search(family: Callable[[int], Spec], most: int, off: Callable[[Spec], floa
 
 
 def _kept(what: list[object], spec: Spec, compute: Callable[[], Any]) -> Any:
-    """compute(), or what it gave when it was last asked about this spec with this code."""
+    """compute(), or what it gave (or refused) when it was last asked about this spec with this code."""
     code = [_fingerprint(), *(_code_of(spec, axis) for axis in AXES)]
     if None in code:  # a modification whose source cannot be read: nothing would tell that it changed
         return compute()
     key = hashlib.sha256(json.dumps([what, spec.to_dict(), code]).encode()).hexdigest()[:24]
     path = cache_folder() / "costs" / f"{key}.json"
-    with suppress(UshapeError, KeyError, TypeError):  # missing or damaged: counted again
-        return read_json(path)["value"]
-    value = compute()
-    with suppress(UshapeError, OSError):  # a folder that cannot be written costs time, no more
-        write_json(path, {"spec": spec.name, "what": what, "value": value})
+    try:
+        kept = read_json(path)
+        value, refused = kept["value"], kept["refused"]
+    except (UshapeError, KeyError, TypeError):  # missing or damaged: counted again
+        value = refused = None
+        try:
+            value = compute()
+        except SpecError as error:  # kept as well: a table would import torch to find it out again
+            refused = str(error)
+        with suppress(UshapeError, OSError):  # a folder that cannot be written costs time, no more
+            write_json(path, {"spec": spec.name, "what": what, "value": value, "refused": refused})
+    if refused is not None:
+        raise SpecError(refused)
     return value
 
 
@@ -210,21 +218,19 @@ def cache_folder() -> Path:
 
 @cache
 def _fingerprint() -> str:
-    """A hash of the code that builds networks: this package's folder and torch's version."""
+    """A hash of the code that builds networks: this package's folder, torch's version, and timm's where it is."""
     folder = Path(__file__).parent
-    digest = hashlib.sha256(_torch_version().encode())
+    digest = hashlib.sha256(f"{_version('torch')} {_version('timm')}".encode())
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"\0{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def _torch_version() -> str:
+def _version(package: str) -> str:
     try:
-        return version("torch")
-    except PackageNotFoundError:  # torch built in place
-        import torch
-
-        return str(torch.__version__)
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _code_of(spec: Spec, axis: str) -> str | None:

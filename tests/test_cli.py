@@ -438,7 +438,7 @@ def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, ph
 def test_modifications_are_listed_with_axis_and_source(run: Run):
     rows = json.loads(run("mods", "--json").out)
     assert {"residual", "dense", "attention-gate", "aspp", "se", "deep-supervision"} <= {row["name"] for row in rows}
-    assert all(row["paper"] and row["summary"] for row in rows)
+    assert all(row["paper"] and row["changes"] for row in rows)
     assert {row["axis"] for row in json.loads(run("mods", "--axis", "skip", "--json").out)} == {"skip"}
     assert_refused(run("mods", "--axis", "skips"), "axes: stem")
     table = run("mods")

@@ -134,7 +134,9 @@ def exports(make: Make, onnx: bool = True) -> None:
     program = torch.export.export(net, (x,))
     torch.testing.assert_close(program.module()(x), expected, rtol=1e-4, atol=1e-5)
     if onnx:
-        torch.testing.assert_close(_onnx_scores(program, x), expected, rtol=1e-3, atol=1e-4)
+        # rounding is relative to the largest features, which recurrence makes large in an untrained network
+        atol = 1e-4 * max(1.0, float(expected.abs().max()))
+        torch.testing.assert_close(_onnx_scores(program, x), expected, rtol=1e-3, atol=atol)
 
 
 def _onnx_scores(program: torch.export.ExportedProgram, x: Tensor) -> Tensor:

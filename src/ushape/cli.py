@@ -86,17 +86,17 @@ def data_check(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Train one network."""
+    from ushape.data.classes import grouping
     from ushape.data.crops import check_sizes
     from ushape.data.rois import open_pixels
     from ushape.nets.device import pick_device
     from ushape.nets.spec import parse
-    from ushape.nets.unet import build
     from ushape.threads import Lanes, cores
     from ushape.train.loop import train as run_training
-    from ushape.train.run import open_run
+    from ushape.train.run import check_trainable, open_run
 
     recipe, spec = _recipe(options), parse(options.spec)
-    build(spec)  # what cannot be built is refused before anything is written
+    check_trainable(spec, len(grouping(recipe.grouping).classes))  # before anything is written
     plan = _plan(options, recipe)
     device = pick_device(options.device)
     check_sizes([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train], recipe.crop)

@@ -116,7 +116,7 @@ def test_canonical_names(text: str, name: str) -> None:
         ("unet[skip=add,skip=add]", "given twice"),
         ("unet+aspp[rates=1,rates=2]", "given twice"),
         ("unet+aspp[rates=1-x]", "whole numbers joined by hyphens"),
-        ("unet+aspp[rates=0]", "must be like 6-12-18"),
+        ("unet+aspp[rates=0]", "give a value like 6-12-18"),
         ("unet+add[x=1]", "it takes none"),
         ("unet[width=16", "never closed"),
         ("unet]width=16[", "closes no ["),
@@ -134,7 +134,7 @@ def test_canonical_names(text: str, name: str) -> None:
         ("unet[dropout=nan]", "from 0 up to"),
         ("unet[encoder=timm:]", "cannot read 'timm:'"),
         ("unet[encoder=resnet34]", "unknown encoder 'resnet34'"),
-        ("unet[activation=leaky[slope=inf]]", "must be like 0.01"),
+        ("unet[activation=leaky[slope=inf]]", "give a value like 0.01"),
     ],
 )
 def test_errors_say_what_to_write_instead(text: str, says: str) -> None:
@@ -155,8 +155,8 @@ def test_errors_say_what_to_write_instead(text: str, says: str) -> None:
         ({"depth": 2.0}, "whole number"),
         ({"skip": ["add"]}, "give a name"),
         ({"skip": {"add": {}, "none": {}}}, "one name"),
-        ({"bridge": {"aspp": {"rates": [6, 0]}}}, "must be like"),
-        ({"bridge": {"aspp": {"rates": []}}}, "must be like"),
+        ({"bridge": {"aspp": {"rates": [6, 0]}}}, "give a value like"),
+        ({"bridge": {"aspp": {"rates": []}}}, "give a value like"),
     ],
 )
 def test_data_that_is_no_spec(data: object, says: str) -> None:

@@ -117,12 +117,18 @@ def gradients(net: nn.Module, x: Tensor) -> None:
     net.zero_grad(set_to_none=True)
 
 
+def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Equal up to rounding: fresh weights can give scores of any scale, so differences are held against the largest."""
+    scale = max(1.0, float(expected.abs().max()))
+    torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=tolerance)
+
+
 def same_in_channels_last(net: nn.Module, x: Tensor) -> None:
     plain = scores(net, x)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     last = scores(net, x.contiguous(memory_format=torch.channels_last))
     net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    torch.testing.assert_close(last, plain, rtol=1e-3, atol=1e-4)
+    assert_near(last, plain, 1e-4)
 
 
 def exports(make: Make, onnx: bool = True) -> None:
@@ -132,11 +138,15 @@ def exports(make: Make, onnx: bool = True) -> None:
     x = image(net, sizes(net)[0])
     expected = scores(net, x)
     program = torch.export.export(net, (x,))
-    torch.testing.assert_close(program.module()(x), expected, rtol=1e-4, atol=1e-5)
+    assert_near(program.module()(x), expected, 1e-5)
     if onnx:
+<<<<<<< HEAD
         # rounding is relative to the largest features, which recurrence makes large in an untrained network
         atol = 1e-4 * max(1.0, float(expected.abs().max()))
         torch.testing.assert_close(_onnx_scores(program, x), expected, rtol=1e-3, atol=atol)
+=======
+        assert_near(_onnx_scores(program, x), expected, 1e-4)
+>>>>>>> 2f71c025c51ec0c07049594c28ab8d9ed7f2c8bb
 
 
 def _onnx_scores(program: torch.export.ExportedProgram, x: Tensor) -> Tensor:

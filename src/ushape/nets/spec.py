@@ -234,7 +234,7 @@ def _normal(modification: Modification, choice: Choice) -> Choice:
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not type(default) or not _sound(value):
-            raise SpecError(f"{modification.name!r}: {key}={value!r} must be like {_show(default)}")
+            raise SpecError(f"{modification.name!r}: {key}={value!r}: give a value like {_show(default)}")
         kept[key] = value
     changed = {k: v for k, v in sorted(kept.items()) if v != modification.options[k]}
     return Choice(choice.name, tuple(changed.items()))

@@ -21,9 +21,8 @@ from ushape.data.splits import Fold, class_counts, make_folds
 from ushape.errors import RunError
 from ushape.files import read_json, read_yaml, write_json
 from ushape.nets.spec import Spec, parse
-from ushape.nets.unet import build
 from ushape.train.recipe import Recipe, make_recipe
-from ushape.train.run import RunPlan, claim
+from ushape.train.run import RunPlan, check_trainable, claim
 
 FOLD_SEED = 0
 """Folds depend on the data alone: every study of one folder has the same ones."""
@@ -78,7 +77,7 @@ def plan_study(specs: list[Spec], recipe: Recipe, data: Path, mpp: float | None,
         raise RunError(f"--seeds {seeds}: give at least 1")
     rois, groups = find_rois(data, mpp), grouping(recipe.grouping)
     for spec in specs:
-        build(spec, classes=len(groups.classes))  # what cannot be built is refused before anything is trained
+        check_trainable(spec, len(groups.classes))  # refused before anything is trained
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
     check_sizes(pixels, recipe.crop)
     counts = class_counts(pixels, groups)

@@ -13,9 +13,10 @@ from typing import Any
 
 from ushape import __version__
 from ushape.data.rois import Roi, find_rois
-from ushape.errors import RunError, UshapeError
+from ushape.errors import RunError, SpecError, UshapeError
 from ushape.files import read_yaml, write_yaml
 from ushape.nets.spec import Spec, from_dict
+from ushape.nets.unet import build
 from ushape.train.recipe import Recipe, make_recipe
 
 PARTS = ("train", "validation", "test")
@@ -52,6 +53,12 @@ class RunPlan:
             "mpp": self.mpp,
             "rois": {part: [roi.name for roi in getattr(self, part)] for part in PARTS},
         }
+
+
+def check_trainable(spec: Spec, classes: int) -> None:
+    """SpecError where a network cannot be built, or gives scores of a smaller area than the labels."""
+    if build(spec, classes=classes).shrink:
+        raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
 
 
 def open_run(folder: Path, plan: RunPlan) -> None:

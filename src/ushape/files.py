@@ -71,3 +71,11 @@ def read_json(path: Path) -> Any:
         raise UshapeError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise UshapeError(f"{path} is not JSON: {error}") from error
+
+
+def cache_folder() -> Path:
+    """Where what can be computed again is kept: $USHAPE_CACHE, else $XDG_CACHE_HOME/ushape, else ~/.cache/ushape."""
+    given = os.environ.get("USHAPE_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ushape"

@@ -9,7 +9,6 @@ every process maps; a hundred large ROIs then need no more memory than the crops
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import warnings
 from collections.abc import Iterable
@@ -24,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from ushape.data.classes import CODES
 from ushape.data.stain import normalise as normalised
 from ushape.errors import DataError
-from ushape.files import replacing
+from ushape.files import cache_folder, replacing
 
 IMAGE_FOLDERS = ("rgbs_colorNormalized", "images")
 MASK_FOLDER = "masks"
@@ -228,14 +227,6 @@ def fingerprint(rois: list[Roi]) -> str:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where decoded pixels are kept: $USHAPE_CACHE, else $XDG_CACHE_HOME/ushape, else ~/.cache/ushape."""
-    given = os.environ.get("USHAPE_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ushape"
 
 
 def _cache_files(roi: Roi, mpp: float, normalise: str) -> tuple[Path, Path]:

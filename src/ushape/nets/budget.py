@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ushape.errors import SpecError, UshapeError
-from ushape.files import read_json, write_json
+from ushape.files import cache_folder, read_json, write_json
 from ushape.nets.registry import AXES, lookup
 from ushape.nets.spec import Spec
 
@@ -206,14 +205,6 @@ def _kept(what: list[object], spec: Spec, compute: Callable[[], Any]) -> Any:
     if refused is not None:
         raise SpecError(refused)
     return value
-
-
-def cache_folder() -> Path:
-    """Where counts are kept: $USHAPE_CACHE, else $XDG_CACHE_HOME/ushape, else ~/.cache/ushape."""
-    given = os.environ.get("USHAPE_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ushape"
 
 
 @cache

@@ -11,7 +11,7 @@ import tester
 
 from ushape.nets.registry import Modification, modifications
 from ushape.nets.spec import Choice, Spec, parse
-from ushape.nets.unet import UNet, build
+from ushape.nets.unet import Network, build
 
 SMALL = parse("unet[width=8,levels=3]")
 
@@ -21,7 +21,7 @@ def spec_of(modification: Modification) -> Spec:
     return replace(SMALL, **{modification.axis: Choice(modification.name)})
 
 
-def make(spec: Spec, in_channels: int, classes: int, seed: int) -> UNet:
+def make(spec: Spec, in_channels: int, classes: int, seed: int) -> Network:
     return build(spec, in_channels, classes, seed)
 
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ushape.nets.unet import UNet
+from ushape.nets.unet import Network
 from ushape.nets.weights import load_weights, save_weights
 from ushape.train.losses import segmentation_loss
 
-Make = Callable[[int, int, int], UNet]
+Make = Callable[[int, int, int], Network]
 """(in_channels, classes, seed) -> a network."""
 
 
@@ -174,7 +174,7 @@ def learns(make: Make, steps: int = 8, rate: float = 5e-3) -> None:
     raise AssertionError(f"gradients of {sorted(still)} are zero in every step")
 
 
-def _descend(net: UNet, steps: int, rate: float) -> set[str]:
+def _descend(net: Network, steps: int, rate: float) -> set[str]:
     """Train on one batch; the names of the parameters that ever had a gradient other than zero."""
     x = image(net, sizes(net)[0])
     net.train()

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from ushape.errors import SpecError, UshapeError
 from ushape.files import cache_folder, read_json, write_json
-from ushape.nets.registry import AXES, lookup
+from ushape.nets.registry import AXES, NETWORK, lookup
 from ushape.nets.spec import Spec
 
 By = Literal["params", "flops", "time"]
@@ -186,7 +186,7 @@ def _search(family: Callable[[int], Spec], most: int, off: Callable[[Spec], floa
 
 def _kept(what: list[object], spec: Spec, compute: Callable[[], Any]) -> Any:
     """compute(), or what it gave (or refused) when it was last asked about this spec with this code."""
-    code = [_fingerprint(), *(_code_of(spec, axis) for axis in AXES)]
+    code = [_fingerprint(), *(_code_of(spec, axis) for axis in (*AXES, NETWORK))]
     if None in code:  # a modification whose source cannot be read: nothing would tell that it changed
         return compute()
     key = hashlib.sha256(json.dumps([what, spec.to_dict(), code]).encode()).hexdigest()[:24]

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from ushape.nets.spec import Spec
-from ushape.nets.unet import UNet, build, parameters
+from ushape.nets.unet import Network, build, parameters
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ def _count(spec: Spec, in_channels: int, classes: int, size: int, device: str) -
     return Counts(parameters(net), tally.flops, tally.peak, _saved(net, image))
 
 
-def _made(spec: Spec, in_channels: int, classes: int, size: int, device: str) -> tuple[UNet, Tensor]:
+def _made(spec: Spec, in_channels: int, classes: int, size: int, device: str) -> tuple[Network, Tensor]:
     with torch.device(device):
         return build(spec, in_channels, classes, seed=0), torch.zeros(1, in_channels, size, size)
 
 
-def _inference(net: UNet, image: Tensor) -> _Tally:
+def _inference(net: Network, image: Tensor) -> _Tally:
     with torch.no_grad(), _Tally([image]) as tally:
         net.eval()(image)
     return tally
@@ -134,7 +134,7 @@ def _is_view(func: Any) -> bool:
     return any(returned.alias_info is not None for returned in func._schema.returns)
 
 
-def _saved(net: UNet, image: Tensor) -> int:
+def _saved(net: Network, image: Tensor) -> int:
     """Bytes that a training step keeps for the backward pass, weights not counted; each storage once."""
     known = {t.untyped_storage()._cdata for t in [*net.parameters(), *net.buffers()]}
     kept: dict[int, Tensor] = {}  # holds the tensors, so that no address is used twice

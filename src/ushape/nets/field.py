@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ushape.nets.registry import AXES, lookup
 from ushape.nets.spec import Choice, Spec
-from ushape.nets.unet import UNet, build
+from ushape.nets.unet import Network, build
 
 LEVELS = 7
 """Networks with more levels are not measured: the time grows with 8^levels."""
@@ -33,8 +33,8 @@ def receptive_field(spec: Spec) -> int | None:
         return None
     width = max(8, 2 * _longest_option(spec))  # so that no branch of a part that shares out its channels is empty
     plain: dict[str, Any] = {axis: Spec().choice(axis) for axis in ("padding", "bias") if axis in AXES}
-    plain |= {"norm": Choice("none"), "dropout": 0.0}
-    thin = replace(spec, widths=tuple(min(w, width) for w in spec.widths), **plain)
+    plain |= {"norm": Choice("none"), "dropout": 0.0, "widths": tuple(min(w, width) for w in spec.widths)}
+    thin = replace(spec, **plain) if spec.network.name == "unet" else spec
     net = build(thin, 1, 1, seed=0).eval()
     try:  # double: fast convolutions of single precision (Winograd's) let NaN leak to where nothing depends on it
         return _sides(net.double())
@@ -42,7 +42,7 @@ def receptive_field(spec: Spec) -> int | None:
         return _sides(net.float())
 
 
-def _sides(net: UNet) -> int | None:
+def _sides(net: Network) -> int | None:
     side = _side(net, rows=False)
     if side is None or _same(net, side):
         return side
@@ -50,16 +50,16 @@ def _sides(net: UNet) -> int | None:
     return None if other is None else max(side, other)
 
 
-def _same(net: UNet, side: int) -> bool:
+def _same(net: Network, side: int) -> bool:
     """Whether rows reach as far as columns do, as in networks without strips or axes of their own."""
     middle, length = side + 1, 2 * side + 2
     columns = [middle, middle + 1]
     return torch.equal(_reached(net, columns, length, rows=False), _reached(net, columns, length, rows=True))
 
 
-def _side(net: UNet, rows: bool) -> int | None:
+def _side(net: Network, rows: bool) -> int | None:
     """The field along columns (or rows) in px; None where it is global."""
-    period = 2 ** (net.spec.levels - 1)
+    period = net.multiple
     length = max(64, 8 * period)
     while True:  # an image long enough that its ends are not reached from its middle
         reached = _reached(net, [length // 2], length, rows)[0]
@@ -88,9 +88,9 @@ def _side(net: UNet, rows: bool) -> int | None:
 
 
 @torch.no_grad()
-def _reached(net: UNet, columns: list[int], length: int, rows: bool) -> Tensor:
+def _reached(net: Network, columns: list[int], length: int, rows: bool) -> Tensor:
     """Which output columns depend on each of the given columns: bool [columns, length]."""
-    height = 2 ** (net.spec.levels - 1)  # the least that needs no padding
+    height = net.multiple  # the least that needs no padding
     found = []
     at_once = max(1, 400_000 // (height * length))
     for first in range(0, len(columns), at_once):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ushape.nets.registry import AXES
 from ushape.nets.spec import Spec
 
 
@@ -12,6 +13,14 @@ def refusal(spec: Spec) -> str | None:
     two arms of a study out of one.
     """
     default = Spec()
+    if spec.network.name != "unet":
+        for axis in (*AXES, "depth", "dropout"):
+            if getattr(spec, axis) != getattr(default, axis):
+                return (
+                    f"{spec.network.name} is a module of its own, {axis}={getattr(spec, axis)} would have no effect: "
+                    "modify `unet`, or a published network that is a spec of it (`ushape nets`)"
+                )
+        return None
     foreign = spec.encoder.name != "own"
 
     def chosen(axis: str) -> bool:

@@ -42,6 +42,9 @@ BRACKETED = ("stem", "encoder", "norm", "activation", "padding", "bias")
 SWITCHES = ("padding", "bias")
 """Axes whose choice is a yes or no that other parts ask for, not a module."""
 
+NETWORK = "network"
+"""Beside the axes: `unet`, which they modify, or a network that leaves the U, a module of its own (`zoo`)."""
+
 
 @dataclass(frozen=True)
 class Modification:
@@ -70,7 +73,7 @@ def register(
     axis: str, name: str, summary: str, source: str, target: str | Callable[..., Any], **options: Value
 ) -> Modification:
     """Add a modification; SpecError if its axis is unknown, its name malformed or already taken."""
-    if axis not in AXES:
+    if axis not in (*AXES, NETWORK):
         raise SpecError(f"unknown axis {axis!r} (axes: {', '.join(AXES)})")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise SpecError(f"modification name {name!r}: use lower-case letters, digits and hyphens")
@@ -88,9 +91,9 @@ def forget(made: Iterable[Modification]) -> None:
 
 
 def modifications(axis: str | None = None) -> list[Modification]:
-    """All modifications, or those of one axis, in the order of the axes."""
-    order = list(AXES)
-    found = [m for m in _REGISTRY.values() if axis in (None, m.axis)]
+    """All modifications, or those of one axis (or NETWORK: networks), in the order of the axes."""
+    order = [*AXES, NETWORK]
+    found = [m for m in _REGISTRY.values() if m.axis == (axis or m.axis) and (axis or m.axis != NETWORK)]
     return sorted(found, key=lambda m: order.index(m.axis))
 
 
@@ -131,6 +134,8 @@ def modification(
     arguments (int, float or a tuple of int). SpecError where the axis has no modifications of its own, or the name
     is taken, be it on another axis: `+name` in an older spec would change its meaning.
     """
+    if axis not in AXES:
+        raise SpecError(f"unknown axis {axis!r} (axes: {', '.join(AXES)})")
     if axis in SWITCHES:
         raise SpecError(f"the axis {axis} is a switch, nothing can be added to it")
     if taken := next((m for m in modifications() if m.name == name), None):

@@ -7,6 +7,8 @@
     unet+residual+attention-gate             `+name` sets the axis that `name` belongs to
     unet+aspp[rates=2-4-6]                   a modification's own parameters
     unet[encoder=timm:resnet34]              a network of the timm library as encoder
+    attention-unet                           a published network: short for the spec that `ushape nets` shows
+    attention-unet[width=16]+se              the same, changed
 
 A string is parsed once into a `Spec`; everything else (network, name, diagram, counts) follows from the spec.
 Order never matters: equal specs have equal canonical names, and `parse(spec.name) == spec`.
@@ -22,7 +24,8 @@ from typing import Any
 import yaml
 
 from ushape.errors import SpecError, nearest
-from ushape.nets.registry import AXES, BRACKETED, Modification, Value, home, lookup
+from ushape.nets.registry import AXES, BRACKETED, NETWORK, Modification, Value, home, lookup
+from ushape.nets.zoo import find_published, own_widths
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ class Spec:
     """A U-Net and its modifications.
 
     widths: channels of each level, finest first. depth: convolution units in a level. dropout: probability,
-    at the end of each of the two coarsest encoder levels (0: none). The other fields are the axes of
-    `ushape.nets.registry.AXES`. Hashable; equal specs build equal networks from equal seeds.
+    at the end of each of the two coarsest encoder levels (0: none). The fields from stem on are the axes of
+    `ushape.nets.registry.AXES`; they modify `unet`, the network. Another network leaves the U: it has its own
+    parameters, its own meaning of widths, and no axis. Hashable; equal specs build equal networks from equal seeds.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)
@@ -64,6 +68,7 @@ class Spec:
     padding: Choice = Choice("same")
     bias: Choice = Choice("auto")
     head: Choice = Choice("single")
+    network: Choice = Choice("unet")
 
     def __post_init__(self) -> None:
         if not isinstance(self.widths, tuple) or not 2 <= len(self.widths) <= 10:
@@ -75,7 +80,7 @@ class Spec:
         if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
             raise SpecError(f"dropout {self.dropout!r}: give a probability from 0 up to, not including, 1")
         object.__setattr__(self, "dropout", abs(float(self.dropout)))
-        for axis in AXES:  # options equal to their defaults are dropped: one spec, one form
+        for axis in (*AXES, NETWORK):  # options equal to their defaults are dropped: one spec, one form
             object.__setattr__(self, axis, _normal(lookup(axis, getattr(self, axis).name), getattr(self, axis)))
 
     @property
@@ -85,10 +90,11 @@ class Spec:
     @property
     def name(self) -> str:
         """The canonical name: `parse(spec.name) == spec`, and equal specs have equal names."""
-        default, inside, behind = Spec(), [], []
-        if self.widths != default.widths:
+        default, inside, behind = Spec(), [f"{k}={_show(v)}" for k, v in self.network.options], []
+        own = own_widths(self.network.name)
+        if self.widths != (own or default.widths):
             first = self.widths[0]
-            if self.widths == _doubling(first, self.levels):
+            if self.widths == _doubling(first, self.levels) and not own:
                 inside += [f"width={first}"] * (first != default.widths[0])
                 inside += [f"levels={self.levels}"] * (self.levels != default.levels)
             else:
@@ -103,20 +109,20 @@ class Spec:
                 inside.append(f"{axis}={choice}")
             else:
                 behind.append(f"+{choice}")
-        return "unet" + (f"[{','.join(inside)}]" if inside else "") + "".join(behind)
+        return self.network.name + (f"[{','.join(inside)}]" if inside else "") + "".join(behind)
 
     def __str__(self) -> str:
         return self.name
 
     def choice(self, axis: str) -> Choice:
-        """What this spec has on `axis`."""
+        """What this spec has on `axis`, or as its network."""
         chosen: Choice = getattr(self, axis)
         return chosen
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, every field written out, for YAML and JSON."""
         out: dict[str, Any] = {"widths": list(self.widths), "depth": self.depth, "dropout": self.dropout}
-        for axis in AXES:
+        for axis in (*AXES, NETWORK):
             choice = self.choice(axis)
             plain = {k: list(v) if isinstance(v, tuple) else v for k, v in choice.options}
             out[axis] = {choice.name: plain} if plain else choice.name
@@ -135,7 +141,7 @@ def from_dict(data: object) -> Spec:
     for key, value in data.items():
         if key not in known:
             raise SpecError(f"unknown spec key {key!r}{nearest(str(key), known)} (known: {', '.join(known)})")
-        if key in AXES:
+        if key in (*AXES, NETWORK):
             made[key] = _choice_from(key, value)
         elif key == "widths":
             if not isinstance(value, list):
@@ -161,9 +167,7 @@ def parse(text: str) -> Spec:
     try:
         terms = _split(text.strip(), "+")
         base, options = _term(terms[0])
-        if base != "unet":
-            raise SpecError(f"unknown network {base!r}{nearest(base, ['unet'])} (a spec starts with `unet`)")
-        spec, given = _brackets(options)
+        spec, given = _brackets(options, _begin(base))
         for term in terms[1:]:
             name, options = _term(term)
             modification = home(name)
@@ -180,12 +184,36 @@ def parse(text: str) -> Spec:
     return spec
 
 
-def _brackets(options: list[tuple[str, str]]) -> tuple[Spec, dict[str, str]]:
-    """What stands in `unet[...]`: the spec so far, and which axes it has set to what."""
+def _begin(base: str) -> Spec:
+    """What a spec's first word stands for, before its brackets."""
+    if base == "unet":
+        return Spec()
+    spec = find_published(base).spec
+    if spec == base:
+        own = own_widths(base)
+        assert own is not None, f"{base} is published as itself but is no network"
+        return Spec(widths=own, network=Choice(base))
+    return parse(spec)
+
+
+def _brackets(options: list[tuple[str, str]], start: Spec) -> tuple[Spec, dict[str, str]]:
+    """What stands in `unet[...]` changes `start`: the spec so far, and which axes it has set to what.
+
+    Axes that a published network sets count as given for what follows a +, not for what stands in brackets.
+    """
     made: dict[str, Any] = {}
-    given: dict[str, str] = {}
-    numbers = {"width": int, "levels": int, "depth": int, "dropout": float}
-    known = [*numbers, "widths", *AXES]
+    given = {axis: start.choice(axis).name for axis in AXES if start.choice(axis) != Spec().choice(axis)}
+    if start.network.name != "unet":
+        own = lookup(NETWORK, start.network.name)
+        mine = [(k, v) for k, v in options if k in own.options]
+        options = [(k, v) for k, v in options if k not in own.options]
+        if mine:
+            made[NETWORK] = Choice(own.name, _options(own, mine))
+        numbers: dict[str, Any] = {}
+        known = [*own.options, "widths"]
+    else:
+        numbers = {"width": int, "levels": int, "depth": int, "dropout": float}
+        known = [*numbers, "widths", *AXES]
     for key, text in options:
         if key not in known:
             raise SpecError(f"unknown key {key!r}{nearest(key, known)} (known: {', '.join(known)})")
@@ -201,11 +229,13 @@ def _brackets(options: list[tuple[str, str]]) -> tuple[Spec, dict[str, str]]:
     if "widths" in made and {"width", "levels"} & set(made):
         raise SpecError("`widths` already fixes width and levels: give widths alone")
     if {"width", "levels"} & set(made):
-        width, levels = made.pop("width", Spec().widths[0]), made.pop("levels", Spec().levels)
+        if start.widths != _doubling(start.widths[0], start.levels):
+            raise SpecError(f"width and levels: the widths {_show(start.widths)} do not double: give widths")
+        width, levels = made.pop("width", start.widths[0]), made.pop("levels", start.levels)
         if not 2 <= levels <= 10:
             raise SpecError(f"levels={levels}: give 2 to 10")
         made["widths"] = _doubling(width, levels)
-    return Spec(**made), given
+    return replace(start, **made), given
 
 
 def _choice_from(axis: str, value: object) -> Choice:

@@ -34,13 +34,62 @@ from ushape.errors import SpecError
 from ushape.nets.pairs import refusal
 from ushape.nets.parts.plain import Kit, Style
 from ushape.nets.parts.skips.plain import NoSkip
-from ushape.nets.registry import lookup
+from ushape.nets.registry import NETWORK, lookup
 from ushape.nets.spec import Spec, parse
 from ushape.nets.valid import check_valid, lost
 
 
-class UNet(nn.Module):
-    """A network from a spec.
+class Network(nn.Module):
+    """What every network here is: a spec made computable.
+
+    forward: image [N, in_channels, H, W] -> scores (logits) [N, classes, H - shrink, W - shrink]; in training with
+    several supervised levels: a list of scores, finest first.
+    """
+
+    shrink = 0
+
+    def __init__(self, spec: Spec, in_channels: int, classes: int) -> None:
+        super().__init__()
+        if in_channels < 1 or classes < 1:
+            raise SpecError(f"in_channels={in_channels}, classes={classes}: both must be at least 1")
+        if reason := refusal(spec):
+            raise SpecError(f"{spec.name}: {reason}")
+        self.spec, self.in_channels, self.classes = spec, in_channels, classes
+
+    @property
+    def multiple(self) -> int:
+        """Sides that this divides need no padding."""
+        return 2 ** (self.spec.levels - 1)
+
+
+class Whole(Network):
+    """A published network that leaves the U: a module of `parts/networks/` behind the interface of all networks.
+
+    The module is made with (in_channels, classes, widths) and its options; it has `multiple`, the number that must
+    divide H and W, and gives scores [N, classes, H, W] (or a list of them in training). Other sizes are padded at
+    the right and bottom by repeating the border, and the scores are cropped back.
+    """
+
+    def __init__(self, spec: Spec, in_channels: int, classes: int) -> None:
+        super().__init__(spec, in_channels, classes)
+        make = lookup(NETWORK, spec.network.name).load()
+        self.core: Any = make(in_channels, classes, spec.widths, **_options(spec, NETWORK))
+        _initialise(self)
+
+    @property
+    def multiple(self) -> int:
+        return int(self.core.multiple)
+
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        height, width = image.shape[2:]
+        scores: Tensor | list[Tensor] = self.core(_padded(image, self.multiple))
+        if isinstance(scores, list):
+            return [scores[0][:, :, :height, :width], *scores[1:]]
+        return scores[:, :, :height, :width]
+
+
+class UNet(Network):
+    """A U from a spec.
 
     forward: image [N, in_channels, H, W], any H, W >= 1, roughly zero-mean -> scores (logits)
     [N, classes, H, W]. In training with several supervised levels: a list of scores, finest first, the i-th at
@@ -53,12 +102,7 @@ class UNet(nn.Module):
     """
 
     def __init__(self, spec: Spec, in_channels: int, classes: int) -> None:
-        super().__init__()
-        if in_channels < 1 or classes < 1:
-            raise SpecError(f"in_channels={in_channels}, classes={classes}: both must be at least 1")
-        if reason := refusal(spec):
-            raise SpecError(f"{spec.name}: {reason}")
-        self.spec, self.in_channels, self.classes = spec, in_channels, classes
+        super().__init__(spec, in_channels, classes)
         self.valid: bool = _part(spec, "padding")()
         self.shrink = lost(spec.levels, spec.depth) if self.valid else 0
         make = _Maker(spec, in_channels)
@@ -76,10 +120,7 @@ class UNet(nn.Module):
         if self.valid:
             check_valid(height, width, self.spec.levels, self.spec.depth)
         else:
-            multiple = 2 ** (self.spec.levels - 1)
-            right, bottom = -width % multiple, -height % multiple
-            if right or bottom:
-                image = F.pad(image, (0, right, 0, bottom), mode="replicate")
+            image = _padded(image, self.multiple)
         *across, deepest = self.encoder(image)  # finest first: [N, c_i, H / 2^i, W / 2^i]
         if self.across is not None:
             across = self.across(across)
@@ -171,7 +212,7 @@ def build(
     classes: int = 5,
     seed: int | None = None,
     pretrained: Path | None = None,
-) -> UNet:
+) -> Network:
     """The network of a spec (or its string). The same seed gives the same weights; None: torch's own state.
 
     Weights: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in, for convolutions, unless a part says
@@ -179,18 +220,25 @@ def build(
     SpecError where the spec cannot be read or built, or the file does not fit.
     """
     spec = parse(spec) if isinstance(spec, str) else spec
+    make: type[Network] = UNet if spec.network.name == "unet" else Whole
     if seed is None:
-        net = UNet(spec, in_channels, classes)
+        net = make(spec, in_channels, classes)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = UNet(spec, in_channels, classes)
+            net = make(spec, in_channels, classes)
     if pretrained is not None:
-        load = getattr(net.encoder, "load_pretrained", None)
+        load = getattr(getattr(net, "encoder", None), "load_pretrained", None)
         if load is None:
             raise SpecError(f"{spec.name}: pretrained={pretrained} needs a timm encoder: add encoder=timm:NAME")
         load(pretrained)
     return net
+
+
+def _padded(image: Tensor, multiple: int) -> Tensor:
+    """The image with its border repeated at the right and bottom, up to sides that `multiple` divides."""
+    right, bottom = -image.shape[3] % multiple, -image.shape[2] % multiple
+    return F.pad(image, (0, right, 0, bottom), mode="replicate") if right or bottom else image
 
 
 def parameters(net: nn.Module) -> int:

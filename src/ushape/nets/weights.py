@@ -14,18 +14,18 @@ from torch import Tensor
 from ushape.errors import RunError, UshapeError
 from ushape.files import replacing
 from ushape.nets.spec import from_dict
-from ushape.nets.unet import UNet, build
+from ushape.nets.unet import Network, build
 
 
 @dataclass(frozen=True)
 class Weights:
     """A network, and what it was made for: `about` holds grouping, mpp, tta, classes, recipe and provenance."""
 
-    net: UNet
+    net: Network
     about: dict[str, Any]
 
 
-def save_weights(path: Path, net: UNet, about: dict[str, Any]) -> None:
+def save_weights(path: Path, net: Network, about: dict[str, Any]) -> None:
     """Write a network and its description; RunError where the file cannot be written."""
     data = {**about, "spec": net.spec.to_dict(), "in_channels": net.in_channels, "classes": net.classes}
     tensors = {k: v.detach().to("cpu").contiguous() for k, v in net.state_dict().items()}

@@ -14,7 +14,7 @@ from ushape.data.classes import Grouping
 from ushape.data.rois import Pixels
 from ushape.errors import RunError
 from ushape.nets.device import autocast
-from ushape.nets.unet import UNet
+from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
 from ushape.predict.score import Matrix, confusion
 from ushape.predict.tiling import Blend, cut, plan
@@ -33,7 +33,7 @@ TTA: dict[str, tuple[tuple[int, bool], ...]] = {
 class Predictor:
     """A network, a device and lanes: images in, class probabilities out."""
 
-    def __init__(self, net: UNet, device: torch.device, precision: str, lanes: Lanes, tta: str = "none") -> None:
+    def __init__(self, net: Network, device: torch.device, precision: str, lanes: Lanes, tta: str = "none") -> None:
         if tta not in TTA:
             raise RunError(f"tta {tta!r}: give one of {', '.join(TTA)}")
         self.net = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

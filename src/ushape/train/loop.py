@@ -30,7 +30,7 @@ from ushape.files import cannot_write, write_json, write_text
 from ushape.interrupts import Deferred
 from ushape.nets.device import autocast, pick_precision
 from ushape.nets.parts.plain import Dropout
-from ushape.nets.unet import UNet, build
+from ushape.nets.unet import Network, build
 from ushape.nets.weights import as_input, load_tensors, load_weights, save_tensors, save_weights
 from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.outputs import save_labels
@@ -92,7 +92,7 @@ class _Run:
         self.crops, self.validation = Crops(pixels, self.grouping, settings, plan.seed), validation
 
         net = build(plan.spec, in_channels=3, classes=len(self.grouping.classes), seed=plan.seed)
-        self.net: UNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net: Network = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         self.replicas = [copy.deepcopy(self.net.train()) for _ in range(recipe.shards)]
         self.parameters = list(self.net.parameters())

@@ -1,0 +1,116 @@
+"""Published networks: each a spec, or a module of its own where it leaves the U, with a pinned parameter count.
+
+The name does not determine a network in the literature; the pin does. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ushape.errors import SpecError, nearest
+from ushape.nets.registry import NETWORK, Value, register
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published network.
+
+    spec: its short string; a network that leaves the U has its own name there. parameters: the published count for
+    `in_channels` and `classes`, and `pin`, where that count stands. `ours`: our count where it is another one, with
+    the reason in `note`; `note` also states what we assume. `parity`: the implementation whose outputs equal ours
+    with its weights copied in, as `tests/nets/test_parity.py` shows; empty: not checked against one.
+    """
+
+    name: str
+    title: str
+    spec: str
+    source: str
+    parameters: int | None
+    pin: str
+    in_channels: int = 3
+    classes: int = 1
+    ours: int | None = None
+    parity: str = ""
+    note: str = ""
+
+
+_ZOO: dict[str, Published] = {}
+_WIDTHS: dict[str, tuple[int, ...]] = {}
+
+
+def publish(
+    name: str,
+    title: str,
+    spec: str,
+    source: str,
+    parameters: int | None,
+    pin: str,
+    *,
+    in_channels: int = 3,
+    classes: int = 1,
+    ours: int | None = None,
+    parity: str = "",
+    note: str = "",
+) -> Published:
+    """Add a published network; SpecError if its name is taken."""
+    if name in _ZOO or name == "unet":
+        raise SpecError(f"{name!r} is already a network: choose another name")
+    made = Published(name, title, spec, source, parameters, pin, in_channels, classes, ours, parity, note)
+    _ZOO[name] = made
+    return made
+
+
+def leave(name: str, source: str, target: str, widths: tuple[int, ...], **options: Value) -> None:
+    """Add a network that leaves the U: its class in `parts/networks/`, its own widths, its parameters with defaults."""
+    register(NETWORK, name, "a module of its own", source, f"networks.{target}", **options)
+    _WIDTHS[name] = widths
+
+
+def published() -> list[Published]:
+    """All published networks, in the order of their years and of this file."""
+    return list(_ZOO.values())
+
+
+def find_published(name: str) -> Published:
+    """The published network of this name; SpecError with the nearest name where there is none."""
+    if name not in _ZOO:
+        known = ["unet", *_ZOO]
+        raise SpecError(
+            f"unknown network {name!r}{nearest(name, known)} (`ushape nets` lists all; `unet` is the plain one)"
+        )
+    return _ZOO[name]
+
+
+def own_widths(name: str) -> tuple[int, ...] | None:
+    """The widths that a network that leaves the U has unless a spec gives others; None for `unet`."""
+    return _WIDTHS.get(name)
+
+
+register(
+    NETWORK, "unet", "the U that modifications change", "Ronneberger et al. 2015, arXiv:1505.04597", "plain:identity"
+)
+
+# -- specs of the one U ----------------------------------------------------------------------------------------------
+
+_BENCHMARK = "instantiated from a benchmark of 100 networks"
+publish("unet-2015", "U-Net", "unet[width=64,norm=none,padding=valid]",
+        "Ronneberger et al. 2015, arXiv:1505.04597", 31_030_658, "computed from the paper", in_channels=1, classes=2,
+        note="the paper states 23 convolutions and no count")  # fmt: skip
+publish("unet-bn", "U-Net with batch norm, nearest up-sampling", "unet[width=64,bias=always]+nearest",
+        "common re-implementation", 34_527_041, _BENCHMARK)  # fmt: skip
+publish("attention-unet", "Attention U-Net", "unet[width=64,bias=always]+nearest+attention-gate",
+        "Oktay et al. 2018, arXiv:1804.03999", 34_878_573, _BENCHMARK)  # fmt: skip
+
+# -- specs: residual, dense and multi-scale blocks; the experiments on BCSS ---------------------------------------------
+
+
+# -- networks of peers: nnU-Net, MedNeXt, segmentation_models.pytorch, U2-Net, UNeXt, CMUNeXt, U-KAN -------------------
+
+
+# -- networks that leave the U: cascades and several decoders -----------------------------------------------------------
+
+
+# -- networks that leave the U: small ones ------------------------------------------------------------------------------
+
+
+# -- networks that leave the U: transformers and state spaces -----------------------------------------------------------

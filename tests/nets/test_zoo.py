@@ -1,0 +1,101 @@
+"""Every published network: its pinned count, its canonical spec, and the shared tester on a narrow one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import tester
+import torch
+
+from ushape.errors import SpecError
+from ushape.nets.registry import NETWORK, modifications
+from ushape.nets.spec import Spec, parse
+from ushape.nets.unet import Network, build, parameters
+from ushape.nets.zoo import Published, find_published, published
+
+NARROW = 8
+"""The tester runs networks whose finest level has about this many channels."""
+
+every = pytest.mark.parametrize("network", published(), ids=lambda n: n.name)
+
+
+def narrow(network: Published) -> Spec:
+    """The network with all widths scaled down, each still at least 2."""
+    spec = parse(network.name)
+    factor = min(1.0, NARROW / min(spec.widths))
+    return replace(spec, widths=tuple(max(2, round(w * factor)) for w in spec.widths))
+
+
+def make(spec: Spec, in_channels: int, classes: int, seed: int) -> Network:
+    return build(spec, in_channels, classes, seed)
+
+
+@every
+def test_count(network: Published) -> None:
+    """The count of the source, or the one that the note explains."""
+    with torch.device("meta"):  # shapes without numbers
+        found = parameters(build(network.name, network.in_channels, network.classes))
+    if network.ours is not None:
+        assert network.note, "a count that differs from the source needs its reason"
+        assert network.ours != network.parameters
+    assert found == (network.parameters if network.ours is None else network.ours)
+
+
+@every
+def test_names(network: Published) -> None:
+    spec = parse(network.name)
+    assert parse(spec.name) == spec
+    assert parse(network.spec) == spec
+    assert network.spec == spec.name, "the table shows the canonical name"
+    assert network.source
+    assert network.pin
+
+
+@every
+def test_computes(network: Published, tmp_path: Path) -> None:
+    tester.computes(partial(make, narrow(network)), tmp_path)
+
+
+@every
+def test_learns(network: Published) -> None:
+    tester.learns(partial(make, narrow(network)))
+
+
+@every
+@pytest.mark.slow
+def test_exports(network: Published) -> None:
+    tester.exports(partial(make, narrow(network)))
+
+
+def test_odd_widths() -> None:
+    """A network that leaves the U builds and runs at any widths: `match` scales them."""
+    for network in published():
+        spec = parse(network.name)
+        if spec.network.name == "unet":
+            continue
+        odd = replace(spec, widths=tuple(5 + 2 * i for i in range(spec.levels)))
+        net = build(odd, 3, 2, seed=0)
+        x = tester.image(net, (37, 53), batch=1)
+        tester.check_shape(net, tester.scores(net, x), x, 2)
+
+
+def test_every_network_that_leaves_the_u_is_published() -> None:
+    assert {m.name for m in modifications(NETWORK)} - {"unet"} <= {n.name for n in published()}
+
+
+def test_changed() -> None:
+    """A published network is a place to start from; an axis that it sets cannot be set again behind a +."""
+    assert parse("attention-unet[width=16]+se") == parse("unet[width=16,bias=always]+nearest+attention-gate+se")
+    assert parse("attention-unet[skip=add]").skip.name == "add"
+    with pytest.raises(SpecError, match="both modifications of the axis skip"):
+        parse("attention-unet+residual-path")
+
+
+def test_unknown() -> None:
+    with pytest.raises(SpecError, match="did you mean 'attention-unet'"):
+        parse("attention-unte")
+    with pytest.raises(SpecError, match="ushape nets"):
+        find_published("nothing-like-it")

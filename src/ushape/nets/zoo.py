@@ -90,7 +90,7 @@ register(
     NETWORK, "unet", "the U that modifications change", "Ronneberger et al. 2015, arXiv:1505.04597", "plain:identity"
 )
 
-# -- specs of the one U ----------------------------------------------------------------------------------------------
+# -- specs of the one U ---------------------------------------------------------------------------------------------
 
 _BENCHMARK = "instantiated from a benchmark of 100 networks"
 publish("unet-2015", "U-Net", "unet[width=64,norm=none,padding=valid]",
@@ -101,16 +101,16 @@ publish("unet-bn", "U-Net with batch norm, nearest up-sampling", "unet[width=64,
 publish("attention-unet", "Attention U-Net", "unet[width=64,bias=always]+nearest+attention-gate",
         "Oktay et al. 2018, arXiv:1804.03999", 34_878_573, _BENCHMARK)  # fmt: skip
 
-# -- specs: residual, dense and multi-scale blocks; the experiments on BCSS ---------------------------------------------
+# -- specs: residual, dense and multi-scale blocks; the experiments on BCSS -----------------------------------------
 
 
-# -- networks of peers: nnU-Net, MedNeXt, segmentation_models.pytorch, U2-Net, UNeXt, CMUNeXt, U-KAN -------------------
+# -- networks of peers: nnU-Net, MedNeXt, segmentation_models.pytorch, U2-Net, UNeXt, CMUNeXt, U-KAN ----------------
 
 
-# -- networks that leave the U: cascades and several decoders -----------------------------------------------------------
+# -- networks that leave the U: cascades and several decoders -------------------------------------------------------
 
 
-# -- networks that leave the U: small ones ------------------------------------------------------------------------------
+# -- networks that leave the U: small ones --------------------------------------------------------------------------
 
 
-# -- networks that leave the U: transformers and state spaces -----------------------------------------------------------
+# -- networks that leave the U: transformers and state spaces -------------------------------------------------------

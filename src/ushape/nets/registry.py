@@ -267,6 +267,9 @@ register("skip", "semantic-gap", "residual units with growing dilations on the w
 register("skip", "channel-transformer", "channels of all levels attend to each other, then the decoder weighs them",
          "Wang et al. 2022 (UCTransNet), arXiv:2109.04335", "skips.channel_transformer:ChannelGate",
          layers=4, heads=4)  # fmt: skip
+register("skip", "multi-scale-gate", "three receptive fields vote on which encoder features are raised",
+         "Tang et al. 2022, CMU-Net, arXiv:2210.13012", "skips.multi_scale_gate:MultiScaleGate",
+         dilation=2)  # fmt: skip
 register("bridge", "none", "nothing between encoder and decoder", _RONNEBERGER, "plain:identity")
 register("bridge", "aspp", "parallel dilations and image pooling at the bottom",
          "Chen et al. 2017, arXiv:1706.05587", "bridges.aspp:ASPP", rates=(6, 12, 18))  # fmt: skip
@@ -276,6 +279,8 @@ register("bridge", "transformer", "transformer layers at the bottom", "Chen et a
          "bridges.transformer:Transformer", layers=4, heads=8)  # fmt: skip
 register("bridge", "non-local", "every position at the bottom sees every other", "Wang et al. 2018, arXiv:1711.07971",
          "bridges.non_local:NonLocal")  # fmt: skip
+register("bridge", "conv-mixer", "large depthwise and 1x1 convolutions at the bottom",
+         "Tang et al. 2022, CMU-Net, arXiv:2210.13012", "bridges.conv_mixer:ConvMixer", layers=7, kernel=7)  # fmt: skip
 register("encoder", "own", "the spec's own stem, blocks and down-sampling", _RONNEBERGER, "encoders.own:OwnEncoder")
 register("topology", "plain", "level by level, each from the one below", _RONNEBERGER, "topology.plain:PlainTopology")
 register("topology", "nested", "nested decoders with dense skips", "Zhou et al. 2018 (UNet++), arXiv:1807.10165",

@@ -112,5 +112,27 @@ publish("attention-unet", "Attention U-Net", "unet[width=64,bias=always]+nearest
 
 # -- networks that leave the U: small ones --------------------------------------------------------------------------
 
+leave("dc-unet", "Lou et al. 2020, arXiv:2006.00414", "dc:DCUNet", (32, 64, 128, 256, 512))
+publish("dc-unet", "DC-UNet", "dc-unet", "Lou et al. 2020, arXiv:2006.00414", 10_811_071, _BENCHMARK,
+        note="the authors' PyTorch code, which has a shortcut that their Keras code lacks; zeros beyond the border and "
+        "no tanh behind the scores, unlike that code")  # fmt: skip
+leave("kiu-net", "Valanarasu et al. 2020, arXiv:2006.04878", "kiu:KiUNet", (16, 32, 64))
+publish("kiu-net", "KiU-Net", "kiu-net", "Valanarasu et al. 2020, arXiv:2006.04878", 291_225, _BENCHMARK, ours=217_113,
+        note="two convolutions of the official code with their norms (74,112 parameters), which nothing uses, are left "
+        "out; scores are not rectified as they are there")  # fmt: skip
+publish("cmu-net", "CMU-Net", "unet[width=64,bias=always]+nearest+multi-scale-gate+conv-mixer",
+        "Tang et al. 2022, arXiv:2210.13012", 49_932_353, _BENCHMARK)  # fmt: skip
+leave("malunet", "Ruan et al. 2022, arXiv:2211.01784", "malunet:MALUNet", (8, 16, 24, 32, 48, 64))
+publish("malunet", "MALUNet", "malunet", "Ruan et al. 2022, arXiv:2211.01784", 177_943, _BENCHMARK)
+leave("ege-unet", "Ruan et al. 2023, arXiv:2307.08473", "ege:EGEUNet", (8, 16, 24, 32, 48, 64))
+publish("ege-unet", "EGE-UNet", "ege-unet", "Ruan et al. 2023, arXiv:2307.08473", 53_374, _BENCHMARK)
+leave("rolling-unet", "Liu et al. 2024, AAAI", "rolling:RollingUNet", (32, 64, 128, 256, 512),
+      drop=0.2)  # fmt: skip
+publish("rolling-unet", "Rolling-UNet M", "rolling-unet", "Liu et al. 2024, AAAI", 7_098_401,
+        _BENCHMARK, ours=7_096_353, note="three layer normalisations of the official code (2,048 parameters), which "
+        "nothing uses, are left out; dropout takes whole channels, there single values")  # fmt: skip
+leave("tinyu-net", "Chen et al. 2024, MICCAI, pages 626-635", "tinyu:TinyUNet", (64, 128, 256, 512))
+publish("tinyu-net", "TinyU-Net", "tinyu-net", "Chen et al. 2024, MICCAI, pages 626-635", 481_105, _BENCHMARK)
+
 
 # -- networks that leave the U: transformers and state spaces -------------------------------------------------------

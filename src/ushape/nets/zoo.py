@@ -124,8 +124,15 @@ publish("cmu-net", "CMU-Net", "unet[width=64,bias=always]+nearest+multi-scale-ga
         "Tang et al. 2022, arXiv:2210.13012", 49_932_353, _BENCHMARK)  # fmt: skip
 leave("malunet", "Ruan et al. 2022, arXiv:2211.01784", "malunet:MALUNet", (8, 16, 24, 32, 48, 64))
 publish("malunet", "MALUNet", "malunet", "Ruan et al. 2022, arXiv:2211.01784", 177_943, _BENCHMARK)
+leave("dcsau-net", "Xu et al. 2022, arXiv:2202.00972", "dcsau:DCSAUNet", (64, 128, 256, 512, 512))
+publish("dcsau-net", "DCSAU-Net", "dcsau-net", "Xu et al. 2022, arXiv:2202.00972", 2_598_785, _BENCHMARK)
 leave("ege-unet", "Ruan et al. 2023, arXiv:2307.08473", "ege:EGEUNet", (8, 16, 24, 32, 48, 64))
 publish("ege-unet", "EGE-UNet", "ege-unet", "Ruan et al. 2023, arXiv:2307.08473", 53_374, _BENCHMARK)
+leave("u-lite", "Dinh et al. 2023, arXiv:2306.16103", "lite:ULite", (16, 32, 64, 128, 256, 512))
+publish("u-lite", "U-Lite", "u-lite", "Dinh et al. 2023, arXiv:2306.16103", 878_417, _BENCHMARK)
+leave("lv-unet", "Jiang et al. 2024, arXiv:2408.16886", "lv:LVUNet", (16, 24, 40, 80, 160, 240, 480))
+publish("lv-unet", "LV-UNet", "lv-unet", "Jiang et al. 2024, arXiv:2408.16886", 934_545, _BENCHMARK,
+        note="without the paper's ImageNet weights, and without the fading of a rectifier in training")  # fmt: skip
 leave("rolling-unet", "Liu et al. 2024, AAAI", "rolling:RollingUNet", (32, 64, 128, 256, 512),
       drop=0.2)  # fmt: skip
 publish("rolling-unet", "Rolling-UNet M", "rolling-unet", "Liu et al. 2024, AAAI", 7_098_401,

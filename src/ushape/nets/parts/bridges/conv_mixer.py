@@ -1,4 +1,4 @@
-"""ConvMixer at the bottom, as in CMU-Net (Tang et al. 2022, arXiv:2210.13012, equations 1-2).
+"""ConvMixer at the bottom, as in CMU-Net (Tang et al. 2022, arXiv:2210.13012; details from the official code).
 
 `layers` times: a large depthwise convolution with a shortcut, then a 1x1 convolution, each followed by GELU and
 normalisation (Trockman and Kolter 2022, arXiv:2201.09792). GELU is the paper's: the axis activation does not reach

@@ -1,4 +1,4 @@
-"""DC-UNet: dual channel (Lou et al. 2020, arXiv:2006.00414, section 3; details from the authors' PyTorch code).
+"""DC-UNet: dual channel (Lou et al. 2020, arXiv:2006.00414; details from the authors' PyTorch code).
 
 MultiResUNet (Ibtehaz and Rahman 2020, arXiv:1902.04049) with two chains of three 3x3 convolutions in each block, their
 joined outputs added, and its residual paths across the U. Widths are the paper's U: a block of U gives 1.67 U
@@ -66,13 +66,13 @@ class Sum(nn.Module):
 
 
 def dual(cin: int, unit: int) -> Sum:
-    """[N, cin, H, W] -> [N, sum(dual_widths(unit)), H, W] (figure 3)."""
+    """[N, cin, H, W] -> [N, sum(dual_widths(unit)), H, W] (the paper's DC block)."""
     widths = dual_widths(unit)
     return Sum(sum(widths), pointwise(cin, sum(widths)), Chain(cin, widths), Chain(cin, widths))
 
 
 def residual_path(cin: int, cout: int, length: int) -> nn.Sequential:
-    """[N, cin, H, W] -> [N, cout, H, W] (MultiResUNet, figure 4)."""
+    """[N, cin, H, W] -> [N, cout, H, W] (MultiResUNet's)."""
     sides = [(cin if i == 0 else cout, cout) for i in range(length)]
     return nn.Sequential(*(Sum(b, pointwise(a, b), rectified(a, b)) for a, b in sides))
 

@@ -1,4 +1,4 @@
-"""EGE-UNet: efficient group enhanced (Ruan et al. 2023, arXiv:2307.08473, sections 2.1-2.3).
+"""EGE-UNet: efficient group enhanced (Ruan et al. 2023, arXiv:2307.08473; details from the official code).
 
 The frame is that of `light.py`. A coarse stage cuts its channels into four: three quarters are multiplied by learned
 maps (over pixels, over rows, over columns), each refined by two small convolutions; the last one passes a depthwise
@@ -43,7 +43,7 @@ class LearnedMap(nn.Module):
 
 
 class HadamardAttention(nn.Module):
-    """[N, cin, H, W] -> [N, cout, H, W] (section 2.2: group multi-axis Hadamard product attention)."""
+    """[N, cin, H, W] -> [N, cout, H, W] (the paper's GHPA)."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class HadamardAttention(nn.Module):
 
 
 class GroupBridge(nn.Module):
-    """low [N, cl, h, w] (from below), skip [N, c, H, W], scores [N, k, H, W] -> [N, c, H, W] (section 2.3)."""
+    """low [N, cl, h, w] (from below), skip [N, c, H, W], scores [N, k, H, W] -> [N, c, H, W] (the paper's GAB)."""
 
     def __init__(self, clow: int, channels: int, classes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""KiU-Net (Valanarasu et al. 2020, arXiv:2006.04878, section 2; details from the official code).
+"""KiU-Net (Valanarasu et al. 2020, arXiv:2006.04878; details from the official code).
 
 Two encoder-decoders side by side: a U that halves the resolution from level to level, and a Ki-Net that doubles it, so
 that its filters see ever smaller details. After each level but the last one the two exchange features (the paper's

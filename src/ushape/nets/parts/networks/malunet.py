@@ -1,4 +1,4 @@
-"""MALUNet: multi-attention, light-weight (Ruan et al. 2022, arXiv:2211.01784, section III).
+"""MALUNet: multi-attention, light-weight (Ruan et al. 2022, arXiv:2211.01784; details from the official code).
 
 The frame is that of `light.py`. A coarse stage is a dilated gated attention (four dilations, each on a quarter of the
 channels, then a product of two depthwise branches) and an external attention (pixels attend to 4C learned vectors, by
@@ -34,7 +34,7 @@ def separable(cin: int, cout: int, kernel: int) -> nn.Sequential:
 
 
 class DilatedGatedAttention(nn.Module):
-    """[N, cin, H, W] -> [N, cout, H, W] (section III-B)."""
+    """[N, cin, H, W] -> [N, cout, H, W] (DGA)."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class DilatedGatedAttention(nn.Module):
 
 
 class ExternalAttention(nn.Module):
-    """[N, C, H, W] -> the same shape (section III-C; Guo et al. 2021, arXiv:2105.02358)."""
+    """[N, C, H, W] -> the same shape (IEA; after Guo et al. 2021, arXiv:2105.02358)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class ExternalAttention(nn.Module):
 
 
 class Bridge(nn.Module):
-    """All skips -> all skips of the same shapes (section III-D)."""
+    """All skips -> all skips of the same shapes (SAB, then CAB)."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Multi-scale attention gate of CMU-Net (Tang et al. 2022, arXiv:2210.13012, section 2.2 and equation 3).
+"""Multi-scale attention gate of CMU-Net (Tang et al. 2022, arXiv:2210.13012; official code).
 
 Encoder features x pass a 1x1, a 3x3 and a dilated 3x3 convolution side by side; a 1x1 convolution of all three votes
 on each value: x + x sigmoid(vote) is concatenated with the decoder's features, which have no say in it.

@@ -108,7 +108,7 @@ class LVUNet(nn.Module):
     def __init__(self, in_channels: int, classes: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         if len(widths) != LEVELS:
-            raise SpecError(f"lv-unet has {LEVELS} levels, {len(widths)} widths were given: give {LEVELS}")
+            raise SpecError(f"lv-unet has {LEVELS} levels: give {LEVELS} widths, not {len(widths)}")
         self.multiple = 2**LEVELS
         stem = nn.Sequential(*_unit(in_channels, widths[0], 3, stride=2), nn.Hardswish())
         levels = [nn.Sequential(stem, *self._blocks(0, widths[0], widths[0]))]

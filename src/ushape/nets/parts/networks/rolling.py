@@ -93,7 +93,11 @@ class RollingUNet(nn.Module):
     def __init__(self, in_channels: int, classes: int, widths: tuple[int, ...], drop: float) -> None:
         super().__init__()
         if len(widths) < 3:
-            raise SpecError(f"rolling-unet has two levels of its blocks and others above: {len(widths)} widths, give 3")
+            raise SpecError(
+                f"rolling-unet has two levels of its blocks and others above: give 3 widths, not {len(widths)}"
+            )
+        if not 0 <= drop < 1:
+            raise SpecError(f"drop={drop:g}: give a probability from 0 to below 1, as 0.2")
         *fine, coarse, bottom = widths
         self.multiple = 2 ** (len(widths) - 1)
         self.down = nn.ModuleList(convolutions(a, b, b) for a, b in zip((in_channels, *fine), fine, strict=False))

@@ -6,12 +6,13 @@ import contextlib
 import io
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import ushape
-from ushape.cli import _parser
+from ushape.cli import make_parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -43,7 +44,8 @@ def test_commands_are_accepted_by_the_parser(page: Path) -> None:
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["ushape"]:
-                assert _parser().parse_args(words[1:]).function
+                room, _, function = make_parser().parse_args(words[1:]).function.partition(":")
+                assert callable(getattr(import_module(f"ushape.commands.{room}"), function))
 
 
 def test_every_spec_of_the_readme_parses_to_itself() -> None:

@@ -64,6 +64,14 @@ def make_parser() -> argparse.ArgumentParser:
     def add(to: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = to.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.set_defaults(function=function)
+        if not function.startswith("data:"):
+            made.add_argument(
+                "--plugin",
+                type=Path,
+                action="append",
+                metavar="FILE",
+                help="Python file with modifications of your own",
+            )
         return made
 
     data = commands.add_parser("data", help="make and check data", allow_abbrev=False)
@@ -114,6 +122,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = add(commands, "mods", "nets:mods", "list every modification of U-Net that specs can name")
     one.add_argument("--axis", help="only those of one axis")
+    one.add_argument("--json", action="store_true", help="as a list of objects")
+
+    one = add(commands, "nets", "nets:nets", "list every published network that specs can name")
     one.add_argument("--json", action="store_true", help="as a list of objects")
 
     one = add(commands, "cost", "nets:cost", "parameters, FLOPs, receptive field, memory and speed of specs")

@@ -14,6 +14,13 @@ def mods(options: argparse.Namespace) -> None:
     show(mods_table(options.axis), show_mods, options.json)
 
 
+def nets(options: argparse.Namespace) -> None:
+    """List every published network."""
+    from ushape.nets.tables import nets_table, show_nets
+
+    show(nets_table(), show_nets, options.json)
+
+
 def cost(options: argparse.Namespace) -> None:
     """What networks cost."""
     from ushape.nets.spec import parse

@@ -14,7 +14,8 @@ from rich.table import Table
 from ushape.errors import SpecError
 from ushape.nets.budget import cost, counted
 from ushape.nets.registry import AXES, modifications
-from ushape.nets.spec import Choice, Spec
+from ushape.nets.spec import Choice, Spec, parse
+from ushape.nets.zoo import Published, published
 
 REFERENCE = Spec(widths=(16, 32, 64, 128, 256))
 """The network that modifications are put on to show what they cost: unet[width=16]."""
@@ -42,6 +43,53 @@ def mods_table(axis: str | None = None) -> list[dict[str, Any]]:
         row = {"name": m.name, "axis": m.axis, "default": default, "changes": m.summary}
         rows.append({**row, "paper": m.source, "year": year(m.source), **relative})
     return rows
+
+
+def nets_table() -> list[dict[str, Any]]:
+    """One row for each published network, oldest first.
+
+    `params` and `flops` are ours, for `in_channels`, `classes` and an image of `size` x `size`; `published` is the
+    count that `pin` names (None: none was published). `checked` says what of the network's faithfulness was tested.
+    """
+    rows = []
+    for network in published():
+        counts = counted(parse(network.name), network.in_channels, network.classes, network.size)
+        row: dict[str, Any] = {"name": network.name, "title": network.title, "spec": network.spec}
+        row |= {"paper": network.source, "year": year(network.source), "params": counts["parameters"]}
+        row |= {"in_channels": network.in_channels, "classes": network.classes}
+        row |= {"size": network.size, "flops": counts["flops"]}
+        row |= {"published": network.parameters, "pin": network.pin, "checked": checked(network), "note": network.note}
+        rows.append(row)
+    return sorted(rows, key=lambda row: row["year"] or 0)
+
+
+def checked(network: Published) -> str:
+    """What tests show of a network: where its parameter count stands, and whose outputs it gives."""
+    if network.parameters is None:
+        count = "no published count"
+    elif network.ours is None:
+        count = f"parameters equal: {network.pin}"
+    else:
+        count = f"parameters differ from {network.parameters:,} ({network.pin})"
+    return f"{count}; outputs equal to {network.parity}" if network.parity else count
+
+
+def nets_markdown(rows: list[dict[str, Any]]) -> str:
+    """Rows of `nets_table` as the table of docs/networks.md."""
+    lines = ["| name | network | parameters | GFLOPs | checked |", "|---|---|---:|---:|---|"]
+    for row in rows:
+        network = f"**{row['title']}**, {row['paper']}"
+        network += f"<br>`{row['spec']}`" if row["spec"] != row["name"] else "<br>a module of its own"
+        network += f"<br>{row['note']}" if row["note"] else ""
+        channels = f"{row['params']:,}<br>{row['in_channels']} → {row['classes']}"
+        cells = [f"`{row['name']}`", network, channels, _giga(row), row["checked"]]
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _giga(row: dict[str, Any]) -> str:
+    """GFLOPs of a row of `nets_table`, with the size where it is not 256."""
+    return _digits(row["flops"] / 1e9) + (f" at {row['size']}²" if row["size"] != 256 else "")
 
 
 def cost_table(
@@ -78,6 +126,21 @@ def show_mods(rows: list[dict[str, Any]]) -> Table:
         name = row["name"] + " *" * row["default"]
         ratios = [_times(row[key]) for key in ("parameters", "flops")]
         table.add_row(axis, name, escape(row["changes"]), *ratios, escape(row["paper"]))
+    return table
+
+
+def show_nets(rows: list[dict[str, Any]]) -> Table:
+    """Rows of `nets_table` for a rich console."""
+    table = Table(box=box.SIMPLE_HEAD, caption="counts for the channels that the paper has; GFLOPs at 256² px")
+    table.add_column("name", no_wrap=True)
+    table.add_column("spec", overflow="fold")
+    for heading in ("year", "parameters", "GFLOPs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("checked", overflow="fold", style="dim")
+    for row in rows:
+        spec = row["spec"] if row["spec"] != row["name"] else "a module of its own"
+        cells = [str(row["year"] or "-"), f"{row['params']:,}", _giga(row)]
+        table.add_row(row["name"], escape(spec), *cells, escape(row["checked"]))
     return table
 
 

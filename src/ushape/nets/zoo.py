@@ -114,3 +114,10 @@ publish("attention-unet", "Attention U-Net", "unet[width=64,bias=always]+nearest
 
 
 # -- networks that leave the U: transformers and state spaces -------------------------------------------------------
+
+leave("transunet", "Chen et al. 2021, arXiv:2102.04306", "transunet:TransUNet", (64, 256, 512, 1024, 768),
+      layers=12, heads=12, grid=16)  # fmt: skip
+publish("transunet", "TransUNet, R50-ViT-B/16", "transunet", "Chen et al. 2021, arXiv:2102.04306", 105_322_001,
+        _BENCHMARK,
+        note="the count is that for images of 256²; for the paper's 224² (grid=14) the table of positions is smaller "
+             "and the count 105,275,921; dropout of the paper's code left out")  # fmt: skip

@@ -121,3 +121,14 @@ publish("transunet", "TransUNet, R50-ViT-B/16", "transunet", "Chen et al. 2021, 
         _BENCHMARK,
         note="the count is that for images of 256²; for the paper's 224² (grid=14) the table of positions is smaller "
              "and the count 105,275,921; dropout of the paper's code left out")  # fmt: skip
+leave("swin-unet", "Cao et al. 2021, arXiv:2105.05537", "swin_unet:SwinUnet", (96, 192, 384, 768),
+      depths=(2, 2, 6, 2), window=7, head=32, drop=0.2)  # fmt: skip
+publish("swin-unet", "Swin-Unet, deeper at 1/16", "swin-unet", "Cao et al. 2021, arXiv:2105.05537", 41_380_068,
+        _BENCHMARK, note="six units at 1/16; the authors' configuration has two: swin-unet-lite")  # fmt: skip
+publish("swin-unet-lite", "Swin-Unet", "swin-unet[depths=2-2-2-2]", "Cao et al. 2021, arXiv:2105.05537", 27_168_900,
+        "counted on the official code; 27.17M in the literature", classes=9)  # fmt: skip
+leave("vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", "vm_unet:VMUNet", (96, 192, 384, 768),
+      depths=(2, 2, 2, 2), decoder=(1, 2, 2, 2), state=16, drop=0.3)  # fmt: skip
+publish("vm-unet", "VM-UNet", "vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", 27_427_561,
+        "counted on the official code; 27.43M in the literature",
+        note="the configuration for skin lesions; that class's own defaults are depths=2-2-9-2, decoder=2-2-9-2")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What networks of tokens share: a table of positions, stochastic depth, small initial weights."""
+"""What networks of tokens share: a table of positions, rates of stochastic depth, expanding by 4, initial weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.errors import SpecError
-from ushape.nets.parts.plain import Dropout
+from ushape.nets.parts.norms import ChannelNorm, no_norm
+from ushape.nets.parts.plain import Style
+
+STYLE = Style(no_norm, nn.GELU, 1, True)
+"""For parts that ask for a style and use nothing of it: patch merging and expanding."""
 
 
 class Positions(nn.Module):
@@ -31,17 +35,15 @@ class Positions(nn.Module):
         return x + table
 
 
-class StochasticDepth(Dropout):
-    """A branch of a residual, left out for a whole image with probability p (Huang et al. 2016, arXiv:1603.09382)."""
+class Expand4(nn.Sequential):
+    """A linear map to the 4x4 pixels of each pixel, normalised: [N, cin, H, W] -> [N, cout, 4H, 4W]."""
 
-    def forward(self, x: Tensor) -> Tensor:  # [N, ...] -> the same
-        if not self.training or self.p == 0:
-            return x
-        return super().forward(x.reshape(len(x), 1, -1, 1)).reshape(x.shape)
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__(nn.Conv2d(cin, 16 * cout, 1, bias=False), nn.PixelShuffle(4), ChannelNorm(cout))
 
 
 def depth_rates(depths: tuple[int, ...], last: float) -> list[list[float]]:
-    """Probabilities of stochastic depth, from 0 to `last` in equal steps over all layers, for each stage."""
+    """Probabilities of stochastic depth, from 0 to `last` in equal steps over all layers, for each level."""
     if not 0 <= last < 1:
         raise SpecError(f"drop={last:g}: give a probability from 0 up to, not including, 1")
     steps = max(1, sum(depths) - 1)
@@ -55,10 +57,16 @@ def check_depths(name: str, depths: tuple[int, ...], levels: int) -> None:
         raise SpecError(f"{name}={'-'.join(map(str, depths))}: give one number for each of the {levels} widths")
 
 
-@torch.no_grad()
-def small_weights(module: nn.Module) -> None:
-    """Linear layers (1x1 convolutions with no kernel of their own too) of transformers: normal, deviation .02."""
+def set_eps(module: nn.Module, eps: float) -> None:
+    """What the layer norms in `module` add to the variance."""
     for each in module.modules():
+        if isinstance(each, nn.LayerNorm):
+            each.eps = eps
+
+
+def small_weights(*modules: nn.Module) -> None:
+    """Weights of linear layers and of 1x1 convolutions: normal with deviation .02, cut at 2; biases zero."""
+    for each in (m for module in modules for m in module.modules()):
         if isinstance(each, nn.Linear) or (isinstance(each, nn.Conv2d) and each.kernel_size == (1, 1)):
             nn.init.trunc_normal_(each.weight, std=0.02)
             if each.bias is not None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ushape.errors import SpecError
 from ushape.nets.parts.bridges.transformer import TransformerLayer
-from ushape.nets.parts.networks.tokens import Positions
+from ushape.nets.parts.networks.tokens import Positions, set_eps
 from ushape.nets.parts.norms import BatchNorm, GroupNorm
 from ushape.nets.parts.plain import at_least_one
 
@@ -93,9 +93,7 @@ class TransUNet(nn.Module):
         self.embed = nn.Conv2d(stages[2], hidden, 1)
         self.positions = Positions(hidden, grid)
         self.layers = nn.Sequential(*(TransformerLayer(hidden, heads) for _ in range(layers)), nn.LayerNorm(hidden))
-        for module in self.layers.modules():
-            if isinstance(module, nn.LayerNorm):
-                module.eps = 1e-6
+        set_eps(self.layers, 1e-6)
         self.more = nn.Sequential(*_unit(hidden, stages[1]))
         across = (stages[1], stages[0], root, 0)
         outs = (stages[0], max(1, stages[0] // 2), root, max(1, root // 4))

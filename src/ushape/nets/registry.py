@@ -266,7 +266,7 @@ register("skip", "semantic-gap", "residual units with growing dilations on the w
          dilations=(1, 2, 4))  # fmt: skip
 register("skip", "channel-transformer", "channels of all levels attend to each other, then the decoder weighs them",
          "Wang et al. 2022 (UCTransNet), arXiv:2109.04335", "skips.channel_transformer:ChannelGate",
-         layers=4, heads=4)  # fmt: skip
+         layers=4, heads=4, grid=0)  # fmt: skip
 register("bridge", "none", "nothing between encoder and decoder", _RONNEBERGER, "plain:identity")
 register("bridge", "aspp", "parallel dilations and image pooling at the bottom",
          "Chen et al. 2017, arXiv:1706.05587", "bridges.aspp:ASPP", rates=(6, 12, 18))  # fmt: skip

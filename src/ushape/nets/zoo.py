@@ -131,4 +131,12 @@ leave("vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", "vm_unet:VMUNet", (96,
       depths=(2, 2, 2, 2), decoder=(1, 2, 2, 2), state=16, drop=0.3)  # fmt: skip
 publish("vm-unet", "VM-UNet", "vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", 27_427_561,
         "counted on the official code; 27.43M in the literature",
-        note="the configuration for skin lesions; that class's own defaults are depths=2-2-9-2, decoder=2-2-9-2")  # fmt: skip
+        note="the configuration for skin lesions; the class's own defaults have nine units at 1/16")  # fmt: skip
+leave("conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", "conv_unext:ConvUNeXt", (32, 64, 128, 256))
+publish("conv-unext", "ConvUNeXt", "conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", 3_505_697,
+        "counted on the authors' code")  # fmt: skip
+leave("uctransnet", "Wang et al. 2022, arXiv:2109.04335", "uctransnet:UCTransNet", (64, 128, 256, 512, 512),
+      layers=4, heads=4, grid=16)  # fmt: skip
+publish("uctransnet", "UCTransNet", "uctransnet", "Wang et al. 2022, arXiv:2109.04335", 66_488_257, _BENCHMARK,
+        note="the count is that for images of 256²; for the paper's 224² (grid=14) the tables of positions are smaller "
+             "and the count 66,430,657; dropout of the paper's code left out")  # fmt: skip

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from ushape.errors import SpecError
 from ushape.nets.parts.bridges.transformer import TransformerLayer
-from ushape.nets.parts.networks.tokens import Positions, set_eps
+from ushape.nets.parts.networks.tokens import set_eps
 from ushape.nets.parts.norms import BatchNorm, GroupNorm
 from ushape.nets.parts.plain import at_least_one
+from ushape.nets.parts.positions import Positions
 
 UNITS = (3, 4, 9)
 """Bottlenecks in the stages at 1/4, 1/8 and 1/16: the code's; ResNet-50 itself has (3, 4, 6)."""

@@ -134,9 +134,21 @@ publish("vm-unet", "VM-UNet", "vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491"
         note="the configuration for skin lesions; the class's own defaults have nine units at 1/16")  # fmt: skip
 leave("conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", "conv_unext:ConvUNeXt", (32, 64, 128, 256))
 publish("conv-unext", "ConvUNeXt", "conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", 3_505_697,
-        "counted on the authors' code")  # fmt: skip
+        "counted on a public copy of the authors' code")  # fmt: skip
 leave("uctransnet", "Wang et al. 2022, arXiv:2109.04335", "uctransnet:UCTransNet", (64, 128, 256, 512, 512),
       layers=4, heads=4, grid=16)  # fmt: skip
 publish("uctransnet", "UCTransNet", "uctransnet", "Wang et al. 2022, arXiv:2109.04335", 66_488_257, _BENCHMARK,
         note="the count is that for images of 256²; for the paper's 224² (grid=14) the tables of positions are smaller "
              "and the count 66,430,657; dropout of the paper's code left out")  # fmt: skip
+leave("utnet", "Gao et al. 2021, arXiv:2107.00781", "utnet:UTNet", (32, 64, 128, 256, 512),
+      blocks=(1, 2, 4), heads=(2, 4, 8), reduce=8)  # fmt: skip
+publish("utnet", "UTNet", "utnet", "Gao et al. 2021, arXiv:2107.00781", 14_418_755, _BENCHMARK,
+        note="the paper's own configuration attends at 1/2 too, one unit a level: blocks=1-1-1-1, heads=4-4-4-4; its "
+             "dropout of .1 left out")  # fmt: skip
+leave("missformer", "Huang et al. 2021, arXiv:2109.07162", "missformer:MISSFormer", (64, 128, 320, 512),
+      layers=2, bridges=4, head=64)  # fmt: skip
+publish("missformer", "MISSFormer", "missformer", "Huang et al. 2021, arXiv:2109.07162", 42_462_017, _BENCHMARK,
+        ours=35_452_225,
+        note="the code holds 7,009,792 weights that nothing ever reaches, which the published count includes: two norms "
+             "in each MLP (114,688), and at the bottom a decoder level of which only the patch expanding is called "
+             "(6,895,104); all others are the same")  # fmt: skip

@@ -20,9 +20,9 @@ def test_positions_of_the_published_size_are_the_table() -> None:
         positions.table.copy_(torch.arange(18.0))
     given = torch.arange(18.0).reshape(1, 2, 3, 3)
     assert torch.equal(positions(torch.zeros(1, 2, 3, 3)), given)
-    other = positions(torch.ones(1, 2, 6, 2)) - 1
+    other = positions(torch.ones(1, 2, 6, 2)).detach() - 1
     assert other.shape == (1, 2, 6, 2)
-    assert other[0, 0].mean() == pytest.approx(4)  # the table's mean, as its resampling is symmetric
+    assert float(other[0, 0].mean()) == pytest.approx(4)  # the table's mean, as its resampling is symmetric
     assert bool((other[0, 0].diff(dim=0) >= 0).all())
     with pytest.raises(SpecError, match="1 or more"):
         Positions(2, grid=0)
@@ -67,7 +67,6 @@ def test_the_bridge_lays_maps_into_tokens_and_back() -> None:
     ("spec", "classes", "count"),
     [
         ("transunet[grid=14]", 1, 105_275_921),  # what the entry's note says
-        ("transunet[grid=14]", 2, 105_276_066),  # the count of the paper's 224² with two classes, often quoted
         ("uctransnet[grid=14]", 1, 66_430_657),
     ],
 )

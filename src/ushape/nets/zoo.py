@@ -149,6 +149,5 @@ leave("missformer", "Huang et al. 2021, arXiv:2109.07162", "missformer:MISSForme
       layers=2, bridges=4, head=64)  # fmt: skip
 publish("missformer", "MISSFormer", "missformer", "Huang et al. 2021, arXiv:2109.07162", 42_462_017, _BENCHMARK,
         ours=35_452_225,
-        note="the code holds 7,009,792 weights that nothing ever reaches, which the published count includes: two norms "
-             "in each MLP (114,688), and at the bottom a decoder level of which only the patch expanding is called "
-             "(6,895,104); all others are the same")  # fmt: skip
+        note="the published count includes 7,009,792 weights of the code that nothing ever reaches: two norms in each "
+             "MLP (114,688), and at the bottom a decoder level of which only the patch expanding is called (6,895,104)")  # fmt: skip

@@ -56,7 +56,7 @@ class Bridge(nn.Module):
 
     def _maps(self, x: Tensor, sizes: list[int], like: list[Tensor]) -> list[Tensor]:
         """[N, T, c] -> maps of the shapes of `like`."""
-        parts = x.split(sizes, dim=1)
+        parts = torch.split(x, sizes, dim=1)
         return [
             part.reshape(len(f), -1, f.shape[1]).transpose(1, 2).reshape(f.shape)
             for part, f in zip(parts, like, strict=True)

@@ -1,9 +1,8 @@
 """UTNet (Gao et al. 2021, arXiv:2107.00781, figures 1 and 2; details from the official code).
 
-A U of pre-activated residual blocks; its coarser levels also attend. Keys and values are shrunk to `reduce` x `reduce`
-places by interpolation, whatever the image's size, so that attention is linear in the number of pixels; a learned bias
-for each relative position, in the shrunk grid, is added (`reduced_attention`). In the decoder the finer features (queries) attend to the
-coarser (keys and values).
+A U of pre-activated residual blocks; its coarser levels also attend, to keys and values that are shrunk to a grid of
+`reduce` x `reduce` places, whatever the image's size (`reduced_attention`). In the decoder the finer features (queries)
+attend to the coarser (keys and values).
 
 `blocks`: attention units in each of the coarsest levels, the last at the bottom; `heads`: heads there. Levels above
 have two residual blocks, and so has the decoder beside them. No dropout (the paper: .1).
@@ -118,8 +117,10 @@ class UTNet(nn.Module):
         plain = len(widths) - len(blocks)  # levels that do not attend
         self.levels, self.ups = nn.ModuleList(), nn.ModuleList()
         for i, (cin, cout) in enumerate(zip((in_channels, *widths), widths, strict=False)):
-            units = [SelfUnit(cout, heads[i - plain], reduce) for _ in range(blocks[i - plain])] if i >= plain else []
-            self.levels.append(nn.Sequential(Residual(cin, cout), *(units or [Residual(cout, cout)])))
+            second: list[nn.Module] = [Residual(cout, cout)]
+            if i >= plain:
+                second = [SelfUnit(cout, heads[i - plain], reduce) for _ in range(blocks[i - plain])]
+            self.levels.append(nn.Sequential(Residual(cin, cout), *second))
         for i, (channels, cbelow) in enumerate(pairwise(widths)):
             attentive = i >= plain
             up = AttentiveUp(cbelow, channels, heads[i + 1 - plain], reduce) if attentive else PlainUp(cbelow, channels)

@@ -269,7 +269,7 @@ register("skip", "semantic-gap", "residual units with growing dilations on the w
          dilations=(1, 2, 4))  # fmt: skip
 register("skip", "channel-transformer", "channels of all levels attend to each other, then the decoder weighs them",
          "Wang et al. 2022 (UCTransNet), arXiv:2109.04335", "skips.channel_transformer:ChannelGate",
-         layers=4, heads=4)  # fmt: skip
+         layers=4, heads=4, grid=0)  # fmt: skip
 register("skip", "multi-scale-gate", "three receptive fields vote on which encoder features are raised",
          "Tang et al. 2022, CMU-Net, arXiv:2210.13012", "skips.multi_scale_gate:MultiScaleGate",
          dilation=2)  # fmt: skip

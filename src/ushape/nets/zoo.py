@@ -256,3 +256,40 @@ publish("tinyu-net", "TinyU-Net", "tinyu-net", "Chen et al. 2024, MICCAI, pages 
 
 
 # -- networks that leave the U: transformers and state spaces -------------------------------------------------------
+
+leave("transunet", "Chen et al. 2021, arXiv:2102.04306", "transunet:TransUNet", (64, 256, 512, 1024, 768),
+      layers=12, heads=12, grid=16)  # fmt: skip
+publish("transunet", "TransUNet, R50-ViT-B/16", "transunet", "Chen et al. 2021, arXiv:2102.04306", 105_322_001,
+        _BENCHMARK,
+        note="the count is that for images of 256²; for the paper's 224² (grid=14) the table of positions is smaller "
+             "and the count 105,275,921; dropout of the paper's code left out")  # fmt: skip
+leave("swin-unet", "Cao et al. 2021, arXiv:2105.05537", "swin_unet:SwinUnet", (96, 192, 384, 768),
+      depths=(2, 2, 6, 2), window=7, head=32, drop=0.2)  # fmt: skip
+publish("swin-unet", "Swin-Unet, deeper at 1/16", "swin-unet", "Cao et al. 2021, arXiv:2105.05537", 41_380_068,
+        _BENCHMARK, note="six units at 1/16; the authors' configuration has two: swin-unet-lite")  # fmt: skip
+publish("swin-unet-lite", "Swin-Unet", "swin-unet[depths=2-2-2-2]", "Cao et al. 2021, arXiv:2105.05537", 27_168_900,
+        "counted on the official code; 27.17M in the literature", classes=9)  # fmt: skip
+leave("vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", "vm_unet:VMUNet", (96, 192, 384, 768),
+      depths=(2, 2, 2, 2), decoder=(1, 2, 2, 2), state=16, drop=0.3)  # fmt: skip
+publish("vm-unet", "VM-UNet", "vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", 27_427_561,
+        "counted on the official code; 27.43M in the literature",
+        note="the configuration for skin lesions; the class's own defaults have nine units at 1/16")  # fmt: skip
+leave("conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", "conv_unext:ConvUNeXt", (32, 64, 128, 256))
+publish("conv-unext", "ConvUNeXt", "conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", 3_505_697,
+        "counted on a public copy of the authors' code")  # fmt: skip
+leave("uctransnet", "Wang et al. 2022, arXiv:2109.04335", "uctransnet:UCTransNet", (64, 128, 256, 512, 512),
+      layers=4, heads=4, grid=16)  # fmt: skip
+publish("uctransnet", "UCTransNet", "uctransnet", "Wang et al. 2022, arXiv:2109.04335", 66_488_257, _BENCHMARK,
+        note="the count is that for images of 256²; for the paper's 224² (grid=14) the tables of positions are smaller "
+             "and the count 66,430,657; dropout of the paper's code left out")  # fmt: skip
+leave("utnet", "Gao et al. 2021, arXiv:2107.00781", "utnet:UTNet", (32, 64, 128, 256, 512),
+      blocks=(1, 2, 4), heads=(2, 4, 8), reduce=8)  # fmt: skip
+publish("utnet", "UTNet", "utnet", "Gao et al. 2021, arXiv:2107.00781", 14_418_755, _BENCHMARK,
+        note="the paper's own configuration attends at 1/2 too, one unit a level: blocks=1-1-1-1, heads=4-4-4-4; its "
+             "dropout of .1 left out")  # fmt: skip
+leave("missformer", "Huang et al. 2021, arXiv:2109.07162", "missformer:MISSFormer", (64, 128, 320, 512),
+      layers=2, bridges=4, head=64)  # fmt: skip
+publish("missformer", "MISSFormer", "missformer", "Huang et al. 2021, arXiv:2109.07162", 42_462_017, _BENCHMARK,
+        ours=35_452_225,
+        note="the published count includes 7,009,792 weights of the code that nothing ever reaches: two norms in each "
+             "MLP (114,688), and at the bottom a decoder level of which only the patch expanding is called (6,895,104)")  # fmt: skip

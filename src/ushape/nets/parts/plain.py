@@ -132,6 +132,15 @@ class Dropout(nn.Module):
         return x * (keep.to(x.device, x.dtype) / (1 - self.p))[:, :, None, None]
 
 
+class StochasticDepth(Dropout):
+    """A residual's branch, left out for a whole image with probability p (Huang et al. 2016, arXiv:1603.09382)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, ...] -> the same
+        if not self.training or self.p == 0:
+            return x
+        return super().forward(x.reshape(len(x), 1, -1, 1)).reshape(x.shape)
+
+
 def identity(channels: int, style: Style) -> nn.Module:
     """A bridge or an attention that changes nothing."""
     return nn.Identity()

@@ -22,6 +22,7 @@ a module with one of these signatures; a part with options takes them as keyword
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,13 @@ class _Maker:
         module: nn.Module = _part(self.spec, axis)(*arguments, self.style)
         return module
 
-    def level(self, cin: int, cout: int) -> nn.Module:
-        return nn.Sequential(_part(self.spec, "block")(cin, cout, self.of_block), self.attention(cout))
+    def level(self, cin: int, cout: int, done: int = 0) -> nn.Module:
+        if done >= self.spec.depth:
+            raise SpecError(
+                f"depth={self.spec.depth} leaves a level nothing behind down={self.spec.down}: give 2 or more"
+            )
+        style = replace(self.of_block, depth=self.spec.depth - done)
+        return nn.Sequential(_part(self.spec, "block")(cin, cout, style), self.attention(cout))
 
     def attention(self, channels: int) -> nn.Module:
         return self.make("attention", channels)

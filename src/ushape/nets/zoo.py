@@ -106,6 +106,57 @@ publish("attention-unet", "Attention U-Net", "unet[width=64,bias=always]+nearest
 
 # -- networks of peers: nnU-Net, MedNeXt, segmentation_models.pytorch, U2-Net, UNeXt, CMUNeXt, U-KAN ----------------
 
+_SMP = "instantiated from segmentation_models.pytorch"
+_MONAI = "instantiated from MONAI, in two dimensions"
+_NNUNET = "instantiated from dynamic-network-architectures, nnU-Net's networks"
+publish("nnunet", "nnU-Net, plain",
+        "unet[widths=32-64-128-256-512-512-512-512,norm=instance,activation=leaky,bias=always]+strided[first=1]"
+        "+deep-supervision", "Isensee et al. 2021, 10.1038/s41592-020-01008-z", 46_323_111, _NNUNET,
+        parity="dynamic_network_architectures.PlainConvUNet, monai.DynUNet",
+        note="its plan for two-dimensional patches of 512x512: eight levels of at most 512 channels, two convolutions "
+        "a level; MONAI's has no bias in front of a norm and no scores at coarser levels by default")  # fmt: skip
+_RESENC = "Isensee et al. 2024, arXiv:2404.09556"
+leave("nnunet-resenc", _RESENC, "resenc:ResidualEncoderUNet", (32, 64, 128, 256, 512, 512, 512, 512),
+      blocks=(1, 3, 4, 6, 6, 6, 6, 6))  # fmt: skip
+publish("nnunet-resenc", "nnU-Net, residual encoder", "nnunet-resenc", _RESENC, 140_015_591, _NNUNET,
+        parity="dynamic_network_architectures.ResidualEncoderUNet",
+        note="its plan for two-dimensional patches of 512x512: eight levels of at most 512 channels, 1-3-4-6-6-6-6-6 "
+        "residual blocks, one convolution a decoder level")  # fmt: skip
+_MEDNEXT = "Roy et al. 2023, arXiv:2303.09975"
+_MEDNEXT_NOTE = "kernel 3, two-dimensional: the paper's counts are those of three dimensions"
+leave("mednext", _MEDNEXT, "mednext:MedNeXt", (32, 64, 128, 256, 512), kernel=3, blocks=(2,) * 9, expansion=(2,) * 9)
+publish("mednext", "MedNeXt-S", "mednext", _MEDNEXT, 5_472_033, _MONAI, parity="monai.MedNeXt",
+        note=_MEDNEXT_NOTE)  # fmt: skip
+publish("mednext-b", "MedNeXt-B", "mednext[expansion=2-3-4-4-4-4-4-3-2]", _MEDNEXT, 10_431_969, _MONAI,
+        parity="monai.MedNeXt", note=_MEDNEXT_NOTE)  # fmt: skip
+publish("mednext-m", "MedNeXt-M", "mednext[blocks=3-4-4-4-4-4-4-4-3,expansion=2-3-4-4-4-4-4-3-2]", _MEDNEXT,
+        17_402_785, _MONAI, parity="monai.MedNeXt", note=_MEDNEXT_NOTE)  # fmt: skip
+publish("mednext-l", "MedNeXt-L", "mednext[blocks=3-4-8-8-8-8-8-4-3,expansion=3-4-8-8-8-8-8-4-3]", _MEDNEXT,
+        61_503_873, _MONAI, parity="monai.MedNeXt", note=_MEDNEXT_NOTE)  # fmt: skip
+publish("resnet34-unet", "U-Net with a ResNet-34 encoder",
+        "unet[width=16,levels=6,encoder=timm:resnet34]+nearest[kernel=0]+single[kernel=3]",
+        "Iakubovskii 2019, github.com/qubvel-org/segmentation_models.pytorch", 24_436_369, _SMP,
+        parity="segmentation_models_pytorch.Unet")  # fmt: skip
+publish("resnet34-unetpp", "UNet++ with a ResNet-34 encoder",
+        "unet[width=16,levels=6,encoder=timm:resnet34]+nearest[kernel=0]+nested[inner=1]+single[kernel=3]",
+        "Iakubovskii 2019, github.com/qubvel-org/segmentation_models.pytorch; Zhou et al. 2018, arXiv:1807.10165",
+        26_078_609, _SMP, parity="segmentation_models_pytorch.UnetPlusPlus")  # fmt: skip
+publish("linknet", "LinkNet with a ResNet-34 encoder",
+        "unet[widths=32-64-64-128-256-512,encoder=timm:resnet34,block=none]+narrow-transposed[kernel=4]+add",
+        "Chaurasia and Culurciello 2017, arXiv:1707.03718", 21_771_937, _SMP,
+        parity="segmentation_models_pytorch.Linknet",
+        note="the paper has a ResNet-18 encoder and, at the end, three layers of other kernels; this is the form of "
+        "segmentation_models.pytorch")  # fmt: skip
+publish("basic-unet", "MONAI's BasicUNet",
+        "unet[widths=32-32-64-128-256,norm=instance,activation=leaky[slope=0.1],bias=always]",
+        "Falk et al. 2019, 10.1038/s41592-018-0261-2; MONAI Consortium", 1_979_009, _MONAI,
+        parity="monai.BasicUNet")  # fmt: skip
+publish("basic-unetpp", "MONAI's BasicUNetPlusPlus",
+        "unet[widths=32-32-64-128-256,norm=instance,activation=leaky[slope=0.1],bias=always]+nested",
+        "Zhou et al. 2018, arXiv:1807.10165; MONAI Consortium", 2_410_756, _MONAI, ours=2_410_657,
+        parity="monai.BasicUNetPlusPlus",
+        note="without the three heads that MONAI's has for deep supervision and, by default, does not use")  # fmt: skip
+
 
 # -- networks that leave the U: cascades and several decoders -------------------------------------------------------
 

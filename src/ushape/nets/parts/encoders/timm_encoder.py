@@ -12,7 +12,6 @@ trained ones. timm makes networks under its own licence and weights under theirs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ushape.errors import SpecError, nearest
-from ushape.nets.parts.encoders.own import OwnEncoder
+from ushape.nets.parts.encoders.own import Level, Make, OwnEncoder
 from ushape.nets.parts.plain import Dropout
-
-Make = Callable[[int, int], nn.Module]
-"""(cin, cout) -> a module."""
 
 
 class TimmEncoder(nn.Module):
@@ -38,7 +34,7 @@ class TimmEncoder(nn.Module):
         widths: tuple[int, ...],
         stem: Make,
         down: Make,
-        level: Make,
+        level: Level,
         dropout: float,
         full: int,
     ) -> None:

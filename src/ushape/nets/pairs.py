@@ -49,7 +49,9 @@ def refusal(spec: Spec) -> str | None:
     if spec.block.name == "none" and spec.depth != default.depth:
         return f"block=none computes nothing, depth={spec.depth} would have no effect: leave depth out"
     if dict(spec.topology.options).get("inner") and not foreign:
-        return "inner=1 gives nodes the encoder's widths, which are the decoder's own without encoder=timm:...: leave it out"
+        return (
+            "inner=1 gives nodes the encoder's widths, which without encoder=timm:... are the decoder's: leave it out"
+        )
     if foreign and spec.topology.name != "double" and not dict(spec.encoder.options).get("full"):
         for axis in ("stem", "down"):
             if chosen(axis):

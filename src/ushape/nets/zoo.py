@@ -156,6 +156,24 @@ publish("basic-unetpp", "MONAI's BasicUNetPlusPlus",
         "Zhou et al. 2018, arXiv:1807.10165; MONAI Consortium", 2_410_756, _MONAI, ours=2_410_657,
         parity="monai.BasicUNetPlusPlus",
         note="without the three heads that MONAI's has for deep supervision and, by default, does not use")  # fmt: skip
+leave("ternausnet", "Iglovikov and Shvets 2018, arXiv:1801.05746", "ternausnet:TernausNet", (64, 128, 256, 512, 512))
+publish("ternausnet", "TernausNet", "ternausnet", "Iglovikov and Shvets 2018, arXiv:1801.05746", 22_927_393,
+        _BENCHMARK, note="with random weights; the paper's encoder starts from ImageNet weights")  # fmt: skip
+_U2NET = "Qin et al. 2020, arXiv:2005.09007"
+_U2NET_NOTE = "trained with the joined map and those of the coarser levels; the paper's loss sees all at full size"
+leave("u2net", _U2NET, "u2net:U2Net", (64, 128, 256, 512, 512, 512), inner=(2, 4, 4, 4, 2, 2, 2, 2, 2, 2, 4))
+publish("u2net", "U2-Net", "u2net", _U2NET, 44_009_869, "computed from the paper's table 1; its weights: 176.3 MB",
+        note=_U2NET_NOTE)  # fmt: skip
+publish("u2net-small", "U2-Net, small", "u2net[inner=4-4-4-4-4-4-4-4-4-4-4,widths=64-64-64-64-64-64]", _U2NET,
+        1_131_181, "computed from the paper's table 1; its weights: 4.7 MB", note=_U2NET_NOTE)  # fmt: skip
+leave("unext", "Valanarasu and Patel 2022, arXiv:2203.04967", "tokenised:UNeXt", (16, 32, 128, 160, 256), shifts=5)
+publish("unext", "UNeXt", "unext", "Valanarasu and Patel 2022, arXiv:2203.04967", 1_471_921, _BENCHMARK,
+        note="shifted along the width first, as in the paper; its code begins with the height")  # fmt: skip
+leave("cmunext", "Tang et al. 2023, arXiv:2308.01239", "cmunext:CMUNeXt", (16, 32, 128, 160, 256),
+      blocks=(1, 1, 1, 3, 1), kernels=(3, 3, 7, 7, 7))  # fmt: skip
+publish("cmunext", "CMUNeXt", "cmunext", "Tang et al. 2023, arXiv:2308.01239", 3_149_185, _BENCHMARK)
+leave("u-kan", "Li et al. 2024, arXiv:2406.02918", "tokenised:UKAN", (32, 64, 256, 320, 512), grid=5, order=3)
+publish("u-kan", "U-KAN", "u-kan", "Li et al. 2024, arXiv:2406.02918", 25_359_265, _BENCHMARK)
 
 
 # -- networks that leave the U: cascades and several decoders -------------------------------------------------------

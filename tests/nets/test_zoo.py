@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from ushape.errors import SpecError
 from ushape.nets.registry import NETWORK, modifications
 from ushape.nets.spec import Spec, parse
+from ushape.nets.tables import nets_markdown, nets_table
 from ushape.nets.unet import Network, build, parameters
 from ushape.nets.zoo import Published, find_published, published
 
@@ -98,6 +100,17 @@ def test_changed() -> None:
     assert parse("attention-unet[skip=add]").skip.name == "add"
     with pytest.raises(SpecError, match="both modifications of the axis skip"):
         parse("attention-unet+residual-path")
+
+
+def test_the_table_of_the_docs_is_what_the_code_gives() -> None:
+    """docs/networks.md holds the table that `nets_markdown` makes; USHAPE_WRITE_DOCS=1 writes it anew."""
+    page = Path(__file__).parents[2] / "docs" / "networks.md"
+    before, begin, rest = page.read_text().partition("<!-- table -->\n")
+    _, end, after = rest.partition("<!-- end of the table -->\n")
+    made = before + begin + nets_markdown(nets_table()) + end + after
+    if os.environ.get("USHAPE_WRITE_DOCS"):
+        page.write_text(made)
+    assert page.read_text() == made, "docs/networks.md is old: run this test with USHAPE_WRITE_DOCS=1"
 
 
 def test_unknown() -> None:

@@ -105,14 +105,15 @@ def test_it_says_what_was_compared_on_what(results: dict[str, Any], finished: Pa
 def test_its_command_makes_the_same_study(results: dict[str, Any], finished: Path, phantom: Path):
     import shlex
 
-    from ushape.cli import _parser, _recipe
+    from ushape.cli import make_parser
+    from ushape.commands.shared import read_recipe
 
     words = shlex.split(results["command"])
-    options = _parser().parse_args(words[1:])
+    options = make_parser().parse_args(words[1:])
     study = read_study(finished)
     assert words[0] == "ushape"
     assert options.specs == [spec.name for spec in study.specs]
-    assert _recipe(options) == study.recipe
+    assert read_recipe(options) == study.recipe
     assert (options.folds, options.seeds, options.data.name) == (2, 2, phantom.name)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from ushape.data.classes import Grouping
 from ushape.data.rois import Pixels
@@ -31,12 +32,27 @@ class CropSettings:
     """size: side in px. balanced: share of class-balanced crops. stain: strength of the stain jitter (0: none).
 
     scale: windows are 1 / (1 + scale) to 1 + scale times the crop's side, resampled to it (0: always the side).
+    sharpness: reach of `jitter_sharpness` in px (0: none).
     """
 
     size: int
     balanced: float
     stain: float
     scale: float = 0.0
+    sharpness: float = 0.0
+
+
+def jitter_sharpness(light: Float, reach: float, rng: np.random.Generator) -> Float:
+    """A quarter of the crops blurred, a quarter sharpened, half left: light [H, W, 3], 0 to 1 -> the same shape.
+
+    The blur is Gaussian with a standard deviation of 0.3 to 1 times `reach` px; sharpening adds what such a blur
+    takes away (an unsharp mask of strength 1). Scanners, section thickness and resampling differ between sites.
+    """
+    kind, sigma = rng.random(), reach * rng.uniform(0.3, 1.0)
+    if kind < 0.5:
+        return light
+    blurred: Float = gaussian_filter(light, (sigma, sigma, 0), mode="nearest")
+    return blurred if kind < 0.75 else np.clip(2 * light - blurred, 0, 1)
 
 
 def check_sizes(pixels: Sequence[Pixels], crop: int) -> None:
@@ -65,7 +81,7 @@ class Crops:
     def draw(self, step: int, place: int) -> tuple[Float, NDArray[np.int64]]:
         """Crop number `place` of the batch of `step`: light float32 [S, S, 3] 0 to 1, labels int64 [S, S].
 
-        Labels are class indices or IGNORE. Flips, quarter turns and stain jitter are applied.
+        Labels are class indices or IGNORE. Flips, quarter turns, stain and sharpness jitter are applied.
         """
         rng = np.random.default_rng((self.seed, step, place))
         size = self.settings.size
@@ -86,6 +102,8 @@ class Crops:
             light = jitter_light(np.ascontiguousarray(image), self.settings.stain, rng)
         else:
             light = np.ascontiguousarray(image, dtype=np.float32) / np.float32(255.0)
+        if self.settings.sharpness:
+            light = jitter_sharpness(light, self.settings.sharpness, rng)
         return light, self.grouping.labels(codes).astype(np.int64)
 
     def _anywhere(self, rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:

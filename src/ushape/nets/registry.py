@@ -106,7 +106,7 @@ def lookup(axis: str, name: str) -> Modification:
         return _timm(name)
     if (axis, name) not in _REGISTRY:
         known = [m.name for m in modifications(axis)]
-        raise SpecError(f"unknown {axis} {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+        raise SpecError(f"unknown {axis} {name!r}{nearest(name, known)} (known: {', '.join(known)}; {_OWN})")
     return _REGISTRY[axis, name]
 
 
@@ -117,8 +117,11 @@ def home(name: str) -> Modification:
     found = [m for m in modifications() if m.name == name and name != "none"]
     if not found:
         known = sorted({m.name for m in modifications()} - {"none"})
-        raise SpecError(f"unknown modification {name!r}{nearest(name, known)} (`ushape mods` lists all)")
+        raise SpecError(f"unknown modification {name!r}{nearest(name, known)} (`ushape mods` lists all; {_OWN})")
     return next((m for m in found if m.axis == "block"), found[0])
+
+
+_OWN = "one of your own: give its file with --plugin"
 
 
 def modification(

@@ -16,9 +16,10 @@ class Published:
     """A published network.
 
     spec: its short string; a network that leaves the U has its own name there. parameters: the published count for
-    `in_channels` and `classes`, and `pin`, where that count stands. `ours`: our count where it is another one, with
-    the reason in `note`; `note` also states what we assume. `parity`: the implementation whose outputs equal ours
-    with its weights copied in, as `tests/nets/test_parity.py` shows; empty: not checked against one.
+    `in_channels` and `classes`; pin: where that count stands. size: side in px of the image that FLOPs are given for.
+    ours: our count where it is another one, with the reason in `note`, which also states what we assume. parity: the
+    implementation whose outputs equal ours with its weights copied in, as `tests/nets/test_parity.py` shows; empty:
+    not checked against one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Published:
     pin: str
     in_channels: int = 3
     classes: int = 1
+    size: int = 256
     ours: int | None = None
     parity: str = ""
     note: str = ""
@@ -48,6 +50,7 @@ def publish(
     *,
     in_channels: int = 3,
     classes: int = 1,
+    size: int = 256,
     ours: int | None = None,
     parity: str = "",
     note: str = "",
@@ -55,7 +58,7 @@ def publish(
     """Add a published network; SpecError if its name is taken."""
     if name in _ZOO or name == "unet":
         raise SpecError(f"{name!r} is already a network: choose another name")
-    made = Published(name, title, spec, source, parameters, pin, in_channels, classes, ours, parity, note)
+    made = Published(name, title, spec, source, parameters, pin, in_channels, classes, size, ours, parity, note)
     _ZOO[name] = made
     return made
 
@@ -95,7 +98,7 @@ register(
 _BENCHMARK = "instantiated from a benchmark of 100 networks"
 publish("unet-2015", "U-Net", "unet[width=64,norm=none,padding=valid]",
         "Ronneberger et al. 2015, arXiv:1505.04597", 31_030_658, "computed from the paper", in_channels=1, classes=2,
-        note="the paper states 23 convolutions and no count")  # fmt: skip
+        size=572, note="the paper states 23 convolutions and no count")  # fmt: skip
 publish("unet-bn", "U-Net with batch norm, nearest up-sampling", "unet[width=64,bias=always]+nearest",
         "common re-implementation", 34_527_041, _BENCHMARK)  # fmt: skip
 publish("attention-unet", "Attention U-Net", "unet[width=64,bias=always]+nearest+attention-gate",

@@ -19,13 +19,14 @@ from ushape.data.crops import check_sizes
 from ushape.data.rois import find_rois, fingerprint, open_pixels
 from ushape.data.splits import Fold, class_counts, make_folds
 from ushape.errors import RunError
-from ushape.files import read_json, read_yaml, write_json
+from ushape.files import read_json, read_yaml, write_json, write_text
+from ushape.nets.plugin import files, hashes
 from ushape.nets.spec import Spec, parse
 from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.run import RunPlan, check_trainable, claim
 
 FOLD_SEED = 0
-"""Folds depend on the data alone: every study of one folder has the same ones."""
+"""Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,13 @@ def plan_study(specs: list[Spec], recipe: Recipe, data: Path, mpp: float | None,
 
 
 def open_study(folder: Path, study: Study) -> None:
-    """Write study.yaml and folds.json, or find the same study in the folder; RunError where it is another's."""
+    """Write study.yaml, folds.json and a copy of the plugins that the specs need, or find the same study in the folder.
+
+    RunError where it is another's.
+    """
     content = {
         "specs": [spec.name for spec in study.specs],
+        "plugins": hashes(study.specs),
         "recipe": study.recipe.to_dict(),
         "data": str(study.data.resolve()),
         "mpp": study.mpp,
@@ -106,6 +111,8 @@ def open_study(folder: Path, study: Study) -> None:
         "versions": versions(),
     }
     claim(folder, folder / "study.yaml", content, "study")
+    for file in files(study.specs):
+        write_text(folder / "plugins" / file.name, file.read_text())
     if not (folder / "folds.json").exists():
         write_json(
             folder / "folds.json",

@@ -15,6 +15,7 @@ from ushape.data.classes import Grouping, grouping
 from ushape.data.rois import Roi, find_rois, open_pixels
 from ushape.errors import RunError
 from ushape.files import read_json, read_yaml, replacing, write_json
+from ushape.nets.plugin import hashes
 from ushape.nets.spec import Spec
 from ushape.nets.unet import build, parameters
 from ushape.nets.weights import load_tensors
@@ -188,6 +189,7 @@ def _command(study: Study, folder: Path) -> str:
     changed = {k: v for k, v in study.recipe.to_dict().items() if v != type(study.recipe)().to_dict()[k]}
     words = ["ushape", "compare", *(spec.name for spec in study.specs), "--data", study.data.name]
     words += ["--out", folder.name, "--folds", str(len(study.folds)), "--seeds", str(study.seeds)]
+    words += [word for name in hashes(study.specs) for word in ("--plugin", f"{folder.name}/plugins/{name}")]
     words += ["--mpp", f"{study.mpp:g}"] if study.mpp else []
     words += ["--set", *(f"{k}={v}" for k, v in changed.items())] if changed else []
     return shlex.join(words)

@@ -88,7 +88,7 @@ class _Run:
         self.plan, self.folder, self.lanes, self.device = plan, folder, lanes, device
         self.precision = pick_precision(recipe.precision, device)
         self.grouping = grouping(recipe.grouping)
-        settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale)
+        settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness)
         self.crops, self.validation = Crops(pixels, self.grouping, settings, plan.seed), validation
 
         net = build(plan.spec, in_channels=3, classes=len(self.grouping.classes), seed=plan.seed)

@@ -1,6 +1,6 @@
 """A run's folder: the plan written into it, read back from it, and never mixed with another run's.
 
-`python -m ushape.train.run FOLDER` trains what `FOLDER/run.yaml` says; studies start their runs so.
+`python -m ushape.train.run FOLDER [PLUGIN...]` trains what `FOLDER/run.yaml` says; studies start their runs so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ushape import __version__
 from ushape.data.rois import Roi, find_rois
 from ushape.errors import RunError, SpecError, UshapeError
 from ushape.files import read_yaml, write_yaml
+from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
 from ushape.nets.unet import build
 from ushape.train.recipe import Recipe, make_recipe
@@ -45,6 +46,7 @@ class RunPlan:
         return {
             "ushape": __version__,
             "name": self.spec.name,
+            "plugins": hashes([self.spec]),
             "spec": self.spec.to_dict(),
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
@@ -138,10 +140,14 @@ def main() -> None:
         if os.getppid() != parent:
             raise KeyboardInterrupt
 
-    folder = Path(sys.argv[1])
+    folder, *plugins = sys.argv[1:]
     try:
+        for file in plugins:
+            load_plugin(file)
         with Lanes(1) as lanes:
-            train(read_run(folder), folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")), watch)
+            train(
+                read_run(Path(folder)), Path(folder), lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")), watch
+            )
     except UshapeError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -1,0 +1,1 @@
+"""One thin function per command, by subject. Nothing here computes; everything here is importable elsewhere."""

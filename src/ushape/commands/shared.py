@@ -1,0 +1,117 @@
+"""What commands share: the recipe that was asked for, tables and progress on a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ushape.errors import RecipeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ushape.train.recipe import Recipe
+
+
+def read_recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe of --recipe, --set and --steps."""
+    from ushape.files import read_yaml
+    from ushape.train.recipe import Recipe, make_recipe, read_settings
+
+    recipe = Recipe()
+    if options.recipe:
+        recipe = make_recipe(read_yaml(options.recipe), recipe, str(options.recipe))
+    settings = read_settings(options.set or [])
+    if options.steps is not None:
+        if "steps" in settings:
+            raise RecipeError("--steps and --set steps= both set the steps: keep one of them")
+        settings["steps"] = options.steps
+    return make_recipe(settings, recipe, "--set")
+
+
+def show(rows: list[dict[str, Any]], table: Any, as_json: bool) -> None:
+    """Rows as a table, or as a list of objects."""
+    import json
+
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        console().print(table(rows))
+
+
+def print_scores(rows: dict[str, dict[str, Any]], grouping: str) -> None:
+    """A table of scores: pooled and per ROI, then Dice of each class."""
+    from rich.table import Table
+    from rich.text import Text
+
+    first = next(iter(rows.values()))
+    classes = list(first["pooled"]["dice"])
+    heads = ["macro Dice", "accuracy", "per ROI: macro Dice", "accuracy", *classes]
+    table = Table("", *heads, title=f"{grouping}, pooled over pixels unless it says per ROI", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, made in rows.items():
+        values = [made[part][key] for part in ("pooled", "per_roi") for key in ("macro_dice", "accuracy")]
+        values += [made["pooled"]["dice"][c] for c in classes]
+        table.add_row(Text(name), *("–" if v is None else f"{v:.3f}" for v in values))
+    console().print(table)
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+
+def say(text: str, markup: bool = True) -> None:
+    console().print(text, markup=markup, soft_wrap=True)
+
+
+class Bar:
+    """A progress bar with the time left, on stderr; without a terminal, a line every half minute."""
+
+    def __init__(self, unit: str, total: int, value: str = "") -> None:
+        self.unit, self.total, self.value = unit, total, value
+
+    def __enter__(self) -> Bar:
+        from ushape.progress import Progress
+
+        self._progress = Progress(self.unit, self.total)
+        self._progress.start()
+        return self
+
+    def __call__(self, done: int | None = None, value: float | None = None) -> None:
+        shown = f"{self.value} {value:.3f}" if self.value and value is not None and value == value else ""
+        self._progress.update(done, shown)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+class StudyBars:
+    """Progress of a study: all steps of all runs, with what is at work now."""
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        self.folder, self.steps = folder, steps
+
+    def __enter__(self) -> Any:
+        from ushape.progress import Progress
+
+        self._progress: Progress | None = None
+
+        def watch(state: Any) -> None:
+            if self._progress is None:
+                self._progress = Progress("steps", state.total_runs * self.steps)
+                self._progress.start(done=sum(state.steps.values()))
+            at_work = ", ".join(str(run.relative_to(self.folder)) for run in state.working)
+            failed = f", {len(state.failed)} failed" if state.failed else ""
+            shown = f"{len(state.finished)} of {state.total_runs} runs done{failed}; {at_work}"
+            self._progress.update(sum(state.steps.values()), shown)
+
+        return watch
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.stop()

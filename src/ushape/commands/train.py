@@ -1,0 +1,94 @@
+"""`ushape train`: one network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ushape.commands.shared import Bar, print_scores, read_recipe, say
+from ushape.errors import DataError
+
+if TYPE_CHECKING:
+    from ushape.data.rois import Roi
+    from ushape.data.splits import Fold
+    from ushape.train.recipe import Recipe
+    from ushape.train.run import RunPlan
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train one network."""
+    from ushape.data.classes import grouping
+    from ushape.data.crops import check_sizes
+    from ushape.data.rois import open_pixels
+    from ushape.nets.device import pick_device
+    from ushape.nets.spec import parse
+    from ushape.threads import Lanes, cores
+    from ushape.train.loop import train as run_training
+    from ushape.train.run import check_trainable, open_run
+
+    recipe, spec = read_recipe(options), parse(options.spec)
+    check_trainable(spec, len(grouping(recipe.grouping).classes))  # before anything is written
+    plan = _plan(options, recipe)
+    device = pick_device(options.device)
+    check_sizes([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train], recipe.crop)
+    open_run(options.out, plan)
+    count = min(options.threads or cores(), recipe.shards)
+    with Lanes(count) as lanes, Bar("steps", recipe.steps, "loss") as advance:
+        run_training(plan, options.out, lanes, device, lambda step, loss: advance(step, loss), options.save_every)
+    say(f"weights: {options.out / 'weights.safetensors'}")
+    if plan.test:
+        _print_run(options.out, recipe.grouping)
+
+
+def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
+    """The run that `train` was asked for: a fold of the data, or all of it, validated elsewhere or not at all."""
+    from ushape.data.rois import find_rois
+    from ushape.nets.spec import parse
+    from ushape.train.run import RunPlan
+
+    rois = find_rois(options.data, options.mpp)
+    spec = parse(options.spec)
+    validation: list[Roi] = []
+    test: list[Roi] = []
+    if options.val:
+        validation = find_rois(options.val, options.mpp)
+        both = sorted({r.patient for r in rois} & {r.patient for r in validation})
+        if both:
+            raise DataError(
+                f"{options.val}: patient {both[0]} is in the training data too ({len(both)} in all): a leak; move "
+                "each patient's ROIs to one side"
+            )
+    elif options.fold:
+        fold = _fold(options, recipe)
+        validation = [r for r in rois if r.patient in fold.validation]
+        test = [r for r in rois if r.patient in fold.test]
+        rois = [r for r in rois if r.patient in fold.train]
+    parts = (tuple(rois), tuple(validation), tuple(test))
+    return RunPlan(spec, recipe, options.seed, options.data, *parts, options.val, options.mpp)
+
+
+def _fold(options: argparse.Namespace, recipe: Recipe) -> Fold:
+    from ushape.data.classes import grouping
+    from ushape.data.rois import find_rois, open_pixels
+    from ushape.data.splits import class_counts, make_folds
+    from ushape.study.design import FOLD_SEED
+
+    number, of = options.fold
+    groups = grouping(recipe.grouping)
+    pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in find_rois(options.data, options.mpp)]
+    return make_folds(class_counts(pixels, groups), groups, of, FOLD_SEED)[number - 1]
+
+
+def _print_run(folder: Path, name: str) -> None:
+    """Scores of a run's test ROIs."""
+    import numpy as np
+
+    from ushape.data.classes import grouping
+    from ushape.files import read_json
+    from ushape.predict.score import summary
+
+    groups, rois = grouping(name), read_json(folder / "rois.json")
+    matrices = {roi: np.array(entry["confusion"]) for roi, entry in rois.items()}
+    made = summary(matrices, {roi: entry["patient"] for roi, entry in rois.items()}, groups.classes)
+    print_scores({"": made}, groups.id)

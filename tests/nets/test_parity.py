@@ -250,6 +250,19 @@ def test_basic_unetplusplus() -> None:
     same_scores("basic-unetpp", other, size=(64, 96), nodes=nodes, encoder=encoder)
 
 
+@against("segresnet", "monai.SegResNet")
+def test_segresnet() -> None:
+    nets = peer("monai.networks.nets")
+    same_scores("segresnet", nets.SegResNet(2, in_channels=3, out_channels=1), size=(64, 96))
+
+
+@against("monai-unet", "monai.UNet")
+def test_monai_unet() -> None:
+    nets = peer("monai.networks.nets")
+    other = nets.UNet(2, 3, 1, (16, 32, 64, 128, 256), (2, 2, 2, 2), num_res_units=2)
+    same_scores("monai-unet", other, size=(64, 96))
+
+
 @pytest.mark.parametrize("variant", ["s", "b", "m", "l"])
 @against("mednext", "monai.MedNeXt")
 @against("mednext-b", "monai.MedNeXt")

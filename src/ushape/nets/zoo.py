@@ -159,6 +159,14 @@ publish("basic-unetpp", "MONAI's BasicUNetPlusPlus",
         "Zhou et al. 2018, arXiv:1807.10165; MONAI Consortium", 2_410_756, _MONAI, ours=2_410_657,
         parity="monai.BasicUNetPlusPlus",
         note="without the three heads that MONAI's has for deep supervision and, by default, does not use")  # fmt: skip
+leave("segresnet", "Myronenko 2018, arXiv:1810.11654", "segresnet:SegResNet", (8, 16, 32, 64),
+      blocks=(1, 2, 2, 4, 1, 1, 1))  # fmt: skip
+publish("segresnet", "SegResNet", "segresnet", "Myronenko 2018, arXiv:1810.11654", 395_121, _MONAI,
+        parity="monai.SegResNet", note="without the paper's autoencoder branch; MONAI's default widths")  # fmt: skip
+_KERFOOT = "Kerfoot et al. 2019, 10.1007/978-3-030-12029-0_40"
+leave("monai-unet", _KERFOOT, "strided_residual:StridedResidualUNet", (16, 32, 64, 128, 256), units=2)
+publish("monai-unet", "MONAI's UNet with residual units", "monai-unet", _KERFOOT, 1_625_420, _MONAI,
+        parity="monai.UNet", note="the widths of MONAI's examples, two units a level")  # fmt: skip
 leave("ternausnet", "Iglovikov and Shvets 2018, arXiv:1801.05746", "ternausnet:TernausNet", (64, 128, 256, 512, 512))
 publish("ternausnet", "TernausNet", "ternausnet", "Iglovikov and Shvets 2018, arXiv:1801.05746", 22_927_393,
         _BENCHMARK, note="with random weights; the paper's encoder starts from ImageNet weights")  # fmt: skip

@@ -29,6 +29,12 @@ class BareInstanceNorm(nn.GroupNorm):
 STYLE = Style(norm=BareInstanceNorm, activation=prelu, depth=1, bias=True)
 
 
+def _strided(cin: int, cout: int, stride: int, kernel: int = 3) -> nn.Conv2d:
+    conv = STYLE.conv(cin, cout, kernel)
+    conv.stride = (stride, stride)
+    return conv
+
+
 class Unit(nn.Module):
     """[N, cin, H, W] -> [N, cout, H / stride, W / stride]: `units` convolutions and a shortcut."""
 
@@ -36,13 +42,11 @@ class Unit(nn.Module):
         super().__init__()
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or cin != cout:
-            self.shortcut = STYLE.conv(cin, cout, kernel=3 if stride > 1 else 1)
-            self.shortcut.stride = (stride, stride)
-        first = STYLE.unit(cin, cout)
-        first[0].stride = (stride, stride)
-        self.residual = nn.Sequential(first, *(STYLE.unit(cout, cout) for _ in range(units - 1)))
-        if bare:
-            self.residual = nn.Sequential(STYLE.conv(cin, cout))
+            self.shortcut = _strided(cin, cout, stride, kernel=3 if stride > 1 else 1)
+        layers: list[nn.Module] = [_strided(cin, cout, stride)]
+        if not bare:
+            layers += [STYLE.norm(cout), STYLE.activation(), *(STYLE.unit(cout, cout) for _ in range(units - 1))]
+        self.residual = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.shortcut(x) + self.residual(x)

@@ -126,7 +126,7 @@ publish("nnunet-resenc", "nnU-Net, residual encoder", "nnunet-resenc", _RESENC, 
         note="its plan for two-dimensional patches of 512x512: eight levels of at most 512 channels, 1-3-4-6-6-6-6-6 "
         "residual blocks, one convolution a decoder level")  # fmt: skip
 _MEDNEXT = "Roy et al. 2023, arXiv:2303.09975"
-_MEDNEXT_NOTE = "kernel 3, two-dimensional: the paper's counts are those of three dimensions"
+_MEDNEXT_NOTE = "kernel 3, two-dimensional (the paper counts in three); ways down expand as MONAI's"
 leave("mednext", _MEDNEXT, "mednext:MedNeXt", (32, 64, 128, 256, 512), kernel=3, blocks=(2,) * 9, expansion=(2,) * 9)
 publish("mednext", "MedNeXt-S", "mednext", _MEDNEXT, 5_472_033, _MONAI, parity="monai.MedNeXt",
         note=_MEDNEXT_NOTE)  # fmt: skip

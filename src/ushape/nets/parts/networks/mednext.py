@@ -4,9 +4,9 @@ A U of MedNeXt blocks whose ways down and up are such blocks too: the depthwise 
 the way up), and a strided 1x1 convolution is the shortcut. Skips are added. Each stage has its number of blocks and
 its expansion: encoder from the finest level, bottom, decoder up to the finest level.
 
-The paper is three-dimensional; this is the two-dimensional form that its code and MONAI's offer. As in MONAI, the way
-down from a level expands like that level and the way up to a level like that level (the paper's code: like the
-coarser and like the finer one). The paper's deep supervision and its upsampled kernels are left out.
+The paper is three-dimensional; this is the two-dimensional form that its code and MONAI's offer. The way up to
+a level expands like that level; the way down, as in MONAI, like the level that it leaves (the paper's code: like the
+one that it reaches), which matters where levels differ. The paper's deep supervision and its upsampled kernels are left out.
 """
 
 from __future__ import annotations

@@ -369,4 +369,5 @@ leave("missformer", "Huang et al. 2021, arXiv:2109.07162", "missformer:MISSForme
 publish("missformer", "MISSFormer", "missformer", "Huang et al. 2021, arXiv:2109.07162", 42_462_017, _BENCHMARK,
         ours=35_452_225,
         note="the published count includes 7,009,792 weights of the code that nothing ever reaches: two norms in each "
-             "MLP (114,688), and at the bottom a decoder level of which only the patch expanding is called (6,895,104)")  # fmt: skip
+             "MLP (114,688), and at the bottom a decoder level of which only the patch expanding is called "
+             "(6,895,104)")  # fmt: skip

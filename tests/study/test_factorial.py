@@ -69,7 +69,7 @@ def test_resolutions_of_the_textbook(size: int, halvings: int, resolution: int) 
 
 def test_half_of_four() -> None:
     """2^(4-1), I = ABCD: eight arms, the base among them, two-way interactions aliased in pairs."""
-    design = make_design("fractional", FACTORS[:4])
+    design = make_design("fractional", FACTORS[:4], 1)
     assert design.words == (("a", "b", "c", "d"),)
     assert frozenset() in design.arms
     assert {e.factors: e.aliases for e in design.effects if len(e.factors) == 2} == {
@@ -97,10 +97,12 @@ def test_many_scores_at_once() -> None:
 @pytest.mark.parametrize(
     ("kind", "factors", "halvings", "words"),
     [
+        ("fractional", "abc", 0, "can be halved 1 to 1 times"),
+        ("full", "abc", 1, "no effect on a full design"),
         ("fractoinal", "ab", 1, "did you mean 'fractional'"),
-        ("full", "aab", 1, "'a' is given twice"),
-        ("full", "a", 1, "takes 2 to 8"),
-        ("full", "abcdefghi", 1, "takes 2 to 8"),
+        ("full", "aab", 0, "'a' is given twice"),
+        ("full", "a", 0, "takes 2 to 8"),
+        ("full", "abcdefghi", 0, "takes 2 to 8"),
         ("fractional", "ab", 1, "can be halved 1 to 0"),
         ("fractional", "abcd", 2, "halve less often"),
     ],
@@ -112,4 +114,4 @@ def test_refusals(kind: str, factors: str, halvings: int, words: str) -> None:
 
 def test_every_design_has_a_name_that_is_known() -> None:
     for kind in DESIGNS:
-        assert make_design(kind, FACTORS[:3]).kind == kind
+        assert make_design(kind, FACTORS[:3], int(kind == "fractional")).kind == kind

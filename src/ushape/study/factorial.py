@@ -59,6 +59,7 @@ class Design:
     effects: tuple[Effect, ...]
     resolution: int | None = None
     words: tuple[tuple[str, ...], ...] = ()
+    halvings: int = 0
 
     def estimate(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores of the arms [..., arms] -> effects [..., effects]."""
@@ -67,13 +68,13 @@ class Design:
         return estimated
 
 
-def make_design(kind: str, factors: Sequence[str], halvings: int = 1) -> Design:
+def make_design(kind: str, factors: Sequence[str], halvings: int = 0) -> Design:
     """The arms and effects of a design over 2 to 8 factors; a fractional one has 2^(factors - halvings) arms.
 
     A main effect is the mean score with the factor minus the mean score without it. A two-way interaction is half of
     the difference between the factor's effect with the other one and without it (Montgomery, Design and Analysis of
-    Experiments, section 6.2). RunError where a name is unknown, given twice, or a fraction is too small to keep main
-    effects apart (resolution below III).
+    Experiments, section 6.2). `halvings` is for a fractional design alone. RunError where a name is unknown or given
+    twice, or a fraction is too small to keep main effects apart (resolution below III).
     """
     names = tuple(factors)
     if kind not in DESIGNS:
@@ -82,6 +83,8 @@ def make_design(kind: str, factors: Sequence[str], halvings: int = 1) -> Design:
         raise RunError(f"{next(n for n in names if names.count(n) > 1)!r} is given twice: name each factor once")
     if len(names) < 2 or (kind in ("full", "fractional") and len(names) > MOST):
         raise RunError(f"{len(names)} factors: a {kind} design takes 2 to {MOST}")
+    if halvings and kind != "fractional":
+        raise RunError(f"halvings={halvings} has no effect on a {kind} design: leave it out")
     if kind == "one-at-a-time":
         arms = (Word(), *(Word({n}) for n in names))
         return Design(kind, names, arms, tuple(Effect((n,), _difference(arms, i, 0)) for i, n in enumerate(names, 1)))
@@ -89,10 +92,12 @@ def make_design(kind: str, factors: Sequence[str], halvings: int = 1) -> Design:
         arms = (Word(names), *(Word(names) - {n} for n in names))
         return Design(kind, names, arms, tuple(Effect((n,), _difference(arms, 0, i)) for i, n in enumerate(names, 1)))
     words = _relation(names, halvings) if kind == "fractional" else ()
-    basic = names[: len(names) - (halvings if words else 0)]
+    basic = names[: len(names) - halvings]
     every = [Word(c) for size in range(len(basic) + 1) for c in combinations(basic, size)]
     arms = tuple(_completed(arm, names[len(basic) :], words) for arm in every)
-    return Design(kind, names, arms, _effects(names, arms, words), min(map(len, words), default=None), _told(words))
+    return Design(
+        kind, names, arms, _effects(names, arms, words), min(map(len, words), default=None), _told(words), halvings
+    )
 
 
 def _difference(arms: Sequence[Word], on: int, off: int) -> tuple[float, ...]:

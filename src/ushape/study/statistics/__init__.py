@@ -9,7 +9,7 @@ from ushape.study.statistics.components import Components, Uncertainty, variance
 from ushape.study.statistics.evidence import AGGREGATIONS, METRICS, patient_differences, patient_scores
 from ushape.study.statistics.margins import Equivalence, equivalence
 from ushape.study.statistics.multiplicity import benjamini_hochberg, holm
-from ushape.study.statistics.paired import Difference, paired_difference, paired_differences
+from ushape.study.statistics.paired import Difference, contrasts, paired_difference, paired_differences
 from ushape.study.statistics.permutation import permutation_p, wilcoxon_p
 from ushape.study.statistics.planning import detectable_difference, patients_needed, power
 from ushape.study.statistics.ranks import Ranking, critical_difference
@@ -30,6 +30,7 @@ __all__ = [
     "bayesian_signed_rank",
     "benjamini_hochberg",
     "bootstrap",
+    "contrasts",
     "critical_difference",
     "detectable_difference",
     "equivalence",

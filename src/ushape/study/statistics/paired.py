@@ -67,13 +67,34 @@ def paired_differences(
 
     RunError as `evidence.gather` has it, and for a confidence that is not between 0 and 1.
     """
+    weights = np.column_stack([np.full(len(arms), -1.0), np.eye(len(arms))])
+    return contrasts([baseline, *arms], weights, metric, aggregation, folds=folds, confidence=confidence)
+
+
+def contrasts(
+    arms: Sequence[Counts],
+    weights: ArrayLike,
+    metric: str,
+    aggregation: str,
+    *,
+    folds: ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> list[Difference]:
+    """Weighted sums of the arms' scores, as effects of a factorial are, with the interval of `paired_differences`.
+
+    weights [contrasts, arms]; each row adds up to 0, so that what is common to all arms falls out. RunError where it
+    does not, or where there is not one weight for each arm.
+    """
     if not 0 < confidence < 1:
         raise RunError(f"confidence {confidence} should lie between 0 and 1, say 0.95")
-    evidence = gather([baseline, *arms], metric, aggregation, folds)
+    rows = np.asarray(weights, np.float64).reshape(-1, len(arms))
+    if np.abs(rows.sum(1)).max(initial=0.0) > 1e-9:
+        raise RunError("the weights of a contrast add up to 0: it compares arms, it does not score them")
+    evidence = gather(arms, metric, aggregation, folds)
     scores, values = evidence.scores().mean(1), evidence.pseudovalues()  # [A], [A, S, P]
     made = []
-    for score, own in zip(scores[1:], values[1:], strict=True):
-        difference, spread = float(score - scores[0]), uncertainty(own - values[0], evidence.folds)
+    for row in rows:
+        difference, spread = float(row @ scores), uncertainty(np.tensordot(row, values, 1), evidence.folds)
         low, high = np.clip(difference + np.array([-1, 1]) * spread.reach(confidence), -1, 1).tolist()
         shown = (difference, low, high, confidence, spread.p(difference))
         made.append(Difference(metric, aggregation, *shown, evidence.patients, evidence.seeds, spread))

@@ -130,7 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
     one = add(commands, "cost", "nets:cost", "parameters, FLOPs, receptive field, memory and speed of specs")
     one.add_argument("specs", nargs="+", metavar="SPEC")
     _image_arguments(one)
-    one.add_argument("--time", action="store_true", help="measure the speed as well, on one core")
+    one.add_argument("--no-time", action="store_true", help="do not measure the speed (on one core, in float32)")
     one.add_argument("--json", action="store_true", help="as a list of objects")
 
     one = add(commands, "draw", "nets:draw", "draw the architecture of a spec as SVG")

@@ -189,6 +189,83 @@ for _name, _title, _change, _ours, _note in (
 
 # -- networks of peers: nnU-Net, MedNeXt, segmentation_models.pytorch, U2-Net, UNeXt, CMUNeXt, U-KAN ----------------
 
+_SMP = "instantiated from segmentation_models.pytorch"
+_MONAI = "instantiated from MONAI, in two dimensions"
+_NNUNET = "instantiated from dynamic-network-architectures, nnU-Net's networks"
+publish("nnunet", "nnU-Net, plain",
+        "unet[widths=32-64-128-256-512-512-512-512,norm=instance,activation=leaky,bias=always]+strided[first=1]"
+        "+deep-supervision", "Isensee et al. 2021, 10.1038/s41592-020-01008-z", 46_323_111, _NNUNET,
+        parity="dynamic_network_architectures.PlainConvUNet, monai.DynUNet",
+        note="its plan for two-dimensional patches of 512x512: eight levels of at most 512 channels, two convolutions "
+        "a level; MONAI's has no bias in front of a norm and no scores at coarser levels by default")  # fmt: skip
+_RESENC = "Isensee et al. 2024, arXiv:2404.09556"
+leave("nnunet-resenc", _RESENC, "resenc:ResidualEncoderUNet", (32, 64, 128, 256, 512, 512, 512, 512),
+      blocks=(1, 3, 4, 6, 6, 6, 6, 6))  # fmt: skip
+publish("nnunet-resenc", "nnU-Net, residual encoder", "nnunet-resenc", _RESENC, 140_015_591, _NNUNET,
+        parity="dynamic_network_architectures.ResidualEncoderUNet",
+        note="its plan for two-dimensional patches of 512x512: eight levels of at most 512 channels, 1-3-4-6-6-6-6-6 "
+        "residual blocks, one convolution a decoder level")  # fmt: skip
+_MEDNEXT = "Roy et al. 2023, arXiv:2303.09975"
+_MEDNEXT_NOTE = "kernel 3, two-dimensional (the paper counts in three); ways down expand as MONAI's"
+leave("mednext", _MEDNEXT, "mednext:MedNeXt", (32, 64, 128, 256, 512), kernel=3, blocks=(2,) * 9, expansion=(2,) * 9)
+publish("mednext", "MedNeXt-S", "mednext", _MEDNEXT, 5_472_033, _MONAI, parity="monai.MedNeXt",
+        note=_MEDNEXT_NOTE)  # fmt: skip
+publish("mednext-b", "MedNeXt-B", "mednext[expansion=2-3-4-4-4-4-4-3-2]", _MEDNEXT, 10_431_969, _MONAI,
+        parity="monai.MedNeXt", note=_MEDNEXT_NOTE)  # fmt: skip
+publish("mednext-m", "MedNeXt-M", "mednext[blocks=3-4-4-4-4-4-4-4-3,expansion=2-3-4-4-4-4-4-3-2]", _MEDNEXT,
+        17_402_785, _MONAI, parity="monai.MedNeXt", note=_MEDNEXT_NOTE)  # fmt: skip
+publish("mednext-l", "MedNeXt-L", "mednext[blocks=3-4-8-8-8-8-8-4-3,expansion=3-4-8-8-8-8-8-4-3]", _MEDNEXT,
+        61_503_873, _MONAI, parity="monai.MedNeXt", note=_MEDNEXT_NOTE)  # fmt: skip
+publish("resnet34-unet", "U-Net with a ResNet-34 encoder",
+        "unet[width=16,levels=6,encoder=timm:resnet34]+nearest[kernel=0]+single[kernel=3]",
+        "Iakubovskii 2019, github.com/qubvel-org/segmentation_models.pytorch", 24_436_369, _SMP,
+        parity="segmentation_models_pytorch.Unet")  # fmt: skip
+publish("resnet34-unetpp", "UNet++ with a ResNet-34 encoder",
+        "unet[width=16,levels=6,encoder=timm:resnet34]+nearest[kernel=0]+nested[inner=1]+single[kernel=3]",
+        "Iakubovskii 2019, github.com/qubvel-org/segmentation_models.pytorch; Zhou et al. 2018, arXiv:1807.10165",
+        26_078_609, _SMP, parity="segmentation_models_pytorch.UnetPlusPlus")  # fmt: skip
+publish("linknet", "LinkNet with a ResNet-34 encoder",
+        "unet[widths=32-64-64-128-256-512,encoder=timm:resnet34,block=none]+narrow-transposed[kernel=4]+add",
+        "Chaurasia and Culurciello 2017, arXiv:1707.03718", 21_771_937, _SMP,
+        parity="segmentation_models_pytorch.Linknet",
+        note="the paper has a ResNet-18 encoder and, at the end, three layers of other kernels; this is the form of "
+        "segmentation_models.pytorch")  # fmt: skip
+publish("basic-unet", "MONAI's BasicUNet",
+        "unet[widths=32-32-64-128-256,norm=instance,activation=leaky[slope=0.1],bias=always]",
+        "Falk et al. 2019, 10.1038/s41592-018-0261-2; MONAI Consortium", 1_979_009, _MONAI,
+        parity="monai.BasicUNet")  # fmt: skip
+publish("basic-unetpp", "MONAI's BasicUNetPlusPlus",
+        "unet[widths=32-32-64-128-256,norm=instance,activation=leaky[slope=0.1],bias=always]+nested",
+        "Zhou et al. 2018, arXiv:1807.10165; MONAI Consortium", 2_410_756, _MONAI, ours=2_410_657,
+        parity="monai.BasicUNetPlusPlus",
+        note="without the three heads that MONAI's has for deep supervision and, by default, does not use")  # fmt: skip
+leave("segresnet", "Myronenko 2018, arXiv:1810.11654", "segresnet:SegResNet", (8, 16, 32, 64),
+      blocks=(1, 2, 2, 4, 1, 1, 1))  # fmt: skip
+publish("segresnet", "SegResNet", "segresnet", "Myronenko 2018, arXiv:1810.11654", 395_121, _MONAI,
+        parity="monai.SegResNet", note="without the paper's autoencoder branch; MONAI's default widths")  # fmt: skip
+_KERFOOT = "Kerfoot et al. 2019, 10.1007/978-3-030-12029-0_40"
+leave("monai-unet", _KERFOOT, "strided_residual:StridedResidualUNet", (16, 32, 64, 128, 256), units=2)
+publish("monai-unet", "MONAI's UNet with residual units", "monai-unet", _KERFOOT, 1_625_420, _MONAI,
+        parity="monai.UNet", note="the widths of MONAI's examples, two units a level")  # fmt: skip
+leave("ternausnet", "Iglovikov and Shvets 2018, arXiv:1801.05746", "ternausnet:TernausNet", (64, 128, 256, 512, 512))
+publish("ternausnet", "TernausNet", "ternausnet", "Iglovikov and Shvets 2018, arXiv:1801.05746", 22_927_393,
+        _BENCHMARK, note="with random weights; the paper's encoder starts from ImageNet weights")  # fmt: skip
+_U2NET = "Qin et al. 2020, arXiv:2005.09007"
+_U2NET_NOTE = "trained with the joined map and those of the coarser levels; the paper's loss sees all at full size"
+leave("u2net", _U2NET, "u2net:U2Net", (64, 128, 256, 512, 512, 512), inner=(2, 4, 4, 4, 2, 2, 2, 2, 2, 2, 4))
+publish("u2net", "U2-Net", "u2net", _U2NET, 44_009_869, "computed from the paper's table 1; its weights: 176.3 MB",
+        note=_U2NET_NOTE)  # fmt: skip
+publish("u2net-small", "U2-Net, small", "u2net[inner=4-4-4-4-4-4-4-4-4-4-4,widths=64-64-64-64-64-64]", _U2NET,
+        1_131_181, "computed from the paper's table 1; its weights: 4.7 MB", note=_U2NET_NOTE)  # fmt: skip
+leave("unext", "Valanarasu and Patel 2022, arXiv:2203.04967", "tokenised:UNeXt", (16, 32, 128, 160, 256), shifts=5)
+publish("unext", "UNeXt", "unext", "Valanarasu and Patel 2022, arXiv:2203.04967", 1_471_921, _BENCHMARK,
+        note="shifted along the width first, as in the paper; its code begins with the height")  # fmt: skip
+leave("cmunext", "Tang et al. 2023, arXiv:2308.01239", "cmunext:CMUNeXt", (16, 32, 128, 160, 256),
+      blocks=(1, 1, 1, 3, 1), kernels=(3, 3, 7, 7, 7))  # fmt: skip
+publish("cmunext", "CMUNeXt", "cmunext", "Tang et al. 2023, arXiv:2308.01239", 3_149_185, _BENCHMARK)
+leave("u-kan", "Li et al. 2024, arXiv:2406.02918", "tokenised:UKAN", (32, 64, 256, 320, 512), grid=5, order=3)
+publish("u-kan", "U-KAN", "u-kan", "Li et al. 2024, arXiv:2406.02918", 25_359_265, _BENCHMARK)
+
 
 # -- networks that leave the U: cascades and several decoders -------------------------------------------------------
 
@@ -234,5 +311,72 @@ publish("ddanet", "DDANet", "ddanet", "Tomar et al. 2020, arXiv:2012.15245", 6_8
 
 # -- networks that leave the U: small ones --------------------------------------------------------------------------
 
+leave("dc-unet", "Lou et al. 2020, arXiv:2006.00414", "dc:DCUNet", (32, 64, 128, 256, 512))
+publish("dc-unet", "DC-UNet", "dc-unet", "Lou et al. 2020, arXiv:2006.00414", 10_811_071, _BENCHMARK,
+        note="the authors' PyTorch code, which has a shortcut that their Keras code lacks; zeros beyond the border and "
+        "no tanh behind the scores, unlike that code")  # fmt: skip
+leave("kiu-net", "Valanarasu et al. 2020, arXiv:2006.04878", "kiu:KiUNet", (16, 32, 64))
+publish("kiu-net", "KiU-Net", "kiu-net", "Valanarasu et al. 2020, arXiv:2006.04878", 291_225, _BENCHMARK, ours=217_113,
+        note="two convolutions of the official code with their norms (74,112 parameters), which nothing uses, are left "
+        "out; scores are not rectified as they are there")  # fmt: skip
+publish("cmu-net", "CMU-Net", "unet[width=64,bias=always]+nearest+multi-scale-gate+conv-mixer",
+        "Tang et al. 2022, arXiv:2210.13012", 49_932_353, _BENCHMARK)  # fmt: skip
+leave("malunet", "Ruan et al. 2022, arXiv:2211.01784", "malunet:MALUNet", (8, 16, 24, 32, 48, 64))
+publish("malunet", "MALUNet", "malunet", "Ruan et al. 2022, arXiv:2211.01784", 177_943, _BENCHMARK)
+leave("dcsau-net", "Xu et al. 2022, arXiv:2202.00972", "dcsau:DCSAUNet", (64, 128, 256, 512, 512))
+publish("dcsau-net", "DCSAU-Net", "dcsau-net", "Xu et al. 2022, arXiv:2202.00972", 2_598_785, _BENCHMARK)
+leave("ege-unet", "Ruan et al. 2023, arXiv:2307.08473", "ege:EGEUNet", (8, 16, 24, 32, 48, 64))
+publish("ege-unet", "EGE-UNet", "ege-unet", "Ruan et al. 2023, arXiv:2307.08473", 53_374, _BENCHMARK)
+leave("u-lite", "Dinh et al. 2023, arXiv:2306.16103", "lite:ULite", (16, 32, 64, 128, 256, 512))
+publish("u-lite", "U-Lite", "u-lite", "Dinh et al. 2023, arXiv:2306.16103", 878_417, _BENCHMARK)
+leave("lv-unet", "Jiang et al. 2024, arXiv:2408.16886", "lv:LVUNet", (16, 24, 40, 80, 160, 240, 480))
+publish("lv-unet", "LV-UNet", "lv-unet", "Jiang et al. 2024, arXiv:2408.16886", 934_545, _BENCHMARK,
+        note="without the paper's ImageNet weights, and without the fading of a rectifier in training")  # fmt: skip
+leave("rolling-unet", "Liu et al. 2024, AAAI", "rolling:RollingUNet", (32, 64, 128, 256, 512),
+      drop=0.2)  # fmt: skip
+publish("rolling-unet", "Rolling-UNet M", "rolling-unet", "Liu et al. 2024, AAAI", 7_098_401,
+        _BENCHMARK, ours=7_096_353, note="three layer normalisations of the official code (2,048 parameters), which "
+        "nothing uses, are left out; dropout takes whole channels, there single values")  # fmt: skip
+leave("tinyu-net", "Chen et al. 2024, MICCAI, pages 626-635", "tinyu:TinyUNet", (64, 128, 256, 512))
+publish("tinyu-net", "TinyU-Net", "tinyu-net", "Chen et al. 2024, MICCAI, pages 626-635", 481_105, _BENCHMARK)
+
 
 # -- networks that leave the U: transformers and state spaces -------------------------------------------------------
+
+leave("transunet", "Chen et al. 2021, arXiv:2102.04306", "transunet:TransUNet", (64, 256, 512, 1024, 768),
+      layers=12, heads=12, grid=16)  # fmt: skip
+publish("transunet", "TransUNet, R50-ViT-B/16", "transunet", "Chen et al. 2021, arXiv:2102.04306", 105_322_001,
+        _BENCHMARK,
+        note="the count is that for images of 256²; for the paper's 224² (grid=14) the table of positions is smaller "
+             "and the count 105,275,921; dropout of the paper's code left out")  # fmt: skip
+leave("swin-unet", "Cao et al. 2021, arXiv:2105.05537", "swin_unet:SwinUnet", (96, 192, 384, 768),
+      depths=(2, 2, 6, 2), window=7, head=32, drop=0.2)  # fmt: skip
+publish("swin-unet", "Swin-Unet, deeper at 1/16", "swin-unet", "Cao et al. 2021, arXiv:2105.05537", 41_380_068,
+        _BENCHMARK, note="six units at 1/16; the authors' configuration has two: swin-unet-lite")  # fmt: skip
+publish("swin-unet-lite", "Swin-Unet", "swin-unet[depths=2-2-2-2]", "Cao et al. 2021, arXiv:2105.05537", 27_168_900,
+        "counted on the official code; 27.17M in the literature", classes=9)  # fmt: skip
+leave("vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", "vm_unet:VMUNet", (96, 192, 384, 768),
+      depths=(2, 2, 2, 2), decoder=(1, 2, 2, 2), state=16, drop=0.3)  # fmt: skip
+publish("vm-unet", "VM-UNet", "vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", 27_427_561,
+        "counted on the official code; 27.43M in the literature",
+        note="the configuration for skin lesions; the class's own defaults have nine units at 1/16")  # fmt: skip
+leave("conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", "conv_unext:ConvUNeXt", (32, 64, 128, 256))
+publish("conv-unext", "ConvUNeXt", "conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", 3_505_697,
+        "counted on a public copy of the authors' code")  # fmt: skip
+leave("uctransnet", "Wang et al. 2022, arXiv:2109.04335", "uctransnet:UCTransNet", (64, 128, 256, 512, 512),
+      layers=4, heads=4, grid=16)  # fmt: skip
+publish("uctransnet", "UCTransNet", "uctransnet", "Wang et al. 2022, arXiv:2109.04335", 66_488_257, _BENCHMARK,
+        note="the count is that for images of 256²; for the paper's 224² (grid=14) the tables of positions are smaller "
+             "and the count 66,430,657; dropout of the paper's code left out")  # fmt: skip
+leave("utnet", "Gao et al. 2021, arXiv:2107.00781", "utnet:UTNet", (32, 64, 128, 256, 512),
+      blocks=(1, 2, 4), heads=(2, 4, 8), reduce=8)  # fmt: skip
+publish("utnet", "UTNet", "utnet", "Gao et al. 2021, arXiv:2107.00781", 14_418_755, _BENCHMARK,
+        note="the paper's own configuration attends at 1/2 too, one unit a level: blocks=1-1-1-1, heads=4-4-4-4; its "
+             "dropout of .1 left out")  # fmt: skip
+leave("missformer", "Huang et al. 2021, arXiv:2109.07162", "missformer:MISSFormer", (64, 128, 320, 512),
+      layers=2, bridges=4, head=64)  # fmt: skip
+publish("missformer", "MISSFormer", "missformer", "Huang et al. 2021, arXiv:2109.07162", 42_462_017, _BENCHMARK,
+        ours=35_452_225,
+        note="the published count includes 7,009,792 weights of the code that nothing ever reaches: two norms in each "
+             "MLP (114,688), and at the bottom a decoder level of which only the patch expanding is called "
+             "(6,895,104)")  # fmt: skip

@@ -26,7 +26,7 @@ from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.run import RunPlan, check_trainable, claim
 
 FOLD_SEED = 0
-"""Folds depend on the data alone: every study of one folder has the same ones."""
+"""Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
 
 
 @dataclass(frozen=True)

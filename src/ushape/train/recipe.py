@@ -37,7 +37,7 @@ class Recipe:
     stain: float = 0.3
     scale: float = 0.5
     sharpness: float = 0.8
-    steps: int = 700
+    steps: int = 800
     batch: int = 16
     shards: int = 4
     rate: float = 2e-3
@@ -47,7 +47,7 @@ class Recipe:
     ema: float = 0.99
     dice: float = 1.0
     validations: int = 6
-    tta: Literal["none", "flips", "d4"] = "flips"
+    tta: Literal["none", "flips", "d4"] = "d4"
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:

@@ -298,6 +298,15 @@ publish("resunet-a", "ResUNet-a d6", "resunet-a", "Diakogiannis et al. 2020, arX
         ours=57_976_161,
         note="dilations and layers of the authors' code, the paper's single-task head: no boundaries, distances or "
              "colours")  # fmt: skip
+leave("ce-net", "Gu et al. 2019, arXiv:1903.02740", "ce_net:CENet", (64, 128, 256, 512))
+publish("ce-net", "CE-Net", "ce-net", "Gu et al. 2019, arXiv:1903.02740", 29_003_093, _BENCHMARK,
+        note="ResNet-34 from scratch")  # fmt: skip
+leave("colonsegnet", "Jha et al. 2021, arXiv:2011.07631", "colonsegnet:ColonSegNet", (64, 256))
+publish("colonsegnet", "ColonSegNet", "colonsegnet", "Jha et al. 2021, arXiv:2011.07631", 5_014_049,
+        _BENCHMARK)  # fmt: skip
+leave("ddanet", "Tomar et al. 2020, arXiv:2012.15245", "ddanet:DDANet", (32, 64, 128, 256))
+publish("ddanet", "DDANet", "ddanet", "Tomar et al. 2020, arXiv:2012.15245", 6_835_638, _BENCHMARK, ours=6_835_621,
+        note="without the 17 parameters of the head that paints the image, which nothing here would train")  # fmt: skip
 
 
 # -- networks that leave the U: small ones --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""DoubleU-Net (Jha et al. 2020, arXiv:2006.04868, figures 1 and 2).
+"""DoubleU-Net (Jha et al. 2020, arXiv:2006.04868, figure 1).
 
 A U with the encoder of VGG-19 gives a map; the image, weighed by it, goes through a second U, whose decoder takes the
 skips of both encoders. Both Us have atrous pooling at the bottom and squeeze and excitation behind each block of two

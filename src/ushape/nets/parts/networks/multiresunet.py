@@ -1,4 +1,4 @@
-"""MultiResUNet (Ibtehaz and Rahman 2020, arXiv:1902.04049, figure 5 and table 2), as the authors' PyTorch code has it.
+"""MultiResUNet (Ibtehaz and Rahman 2020, arXiv:1902.04049, table 2), as the authors' PyTorch code has it.
 
 Our axes have its block and its residual path; here they have the paper's widths, which one spec cannot give (a level
 whose plain U would have U channels has about 1.67 U of them in its block, and U in what comes across and what comes
@@ -19,7 +19,7 @@ from ushape.nets.parts.norms import BatchNorm
 from ushape.nets.parts.plain import Style
 
 ALPHA = 1.67
-"""W = ALPHA x U, section 3.5."""
+"""W = ALPHA x U."""
 
 _STYLE = Style(BatchNorm, relu, depth=1, bias=True)
 

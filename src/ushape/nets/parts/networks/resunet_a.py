@@ -1,4 +1,4 @@
-"""ResUNet-a d6 (Diakogiannis et al. 2020, arXiv:1904.00592, figures 1 to 3 and table 1), for one task.
+"""ResUNet-a d6 (Diakogiannis et al. 2020, arXiv:1904.00592), for one task.
 
 Each level adds residual branches of several dilations, side by side, to its input; strided convolutions go down;
 maxima over grids of several sizes (pyramid pooling) join the features at the bottom and before the head. Dilations and

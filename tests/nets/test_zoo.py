@@ -44,11 +44,12 @@ def make(spec: Spec, in_channels: int, classes: int, seed: int) -> Network:
 
 @every
 def test_count(network: Published) -> None:
-    """The count of the source, or the one that the note explains."""
+    """The count of the source, or the one that the note explains; our own where none was published."""
     if parse(network.name).encoder.name != "own":
         pytest.importorskip("timm")
     with torch.device("meta"):  # shapes without numbers
         found = parameters(build(network.name, network.in_channels, network.classes))
+    assert network.parameters is not None or network.ours is not None, "no count is pinned"
     if network.ours is not None:
         assert network.note, "a count that differs from the source needs its reason"
         assert network.ours != network.parameters

@@ -167,13 +167,13 @@ _RONNEBERGER = "Ronneberger et al. 2015, arXiv:1505.04597"
 _SEED = "UNET_modifications (DPB); dilations are our assumption"
 register("stem", "none", "the image goes straight into the first level", _RONNEBERGER, "plain:identity_stem")
 register("stem", "dilated-parallel-3", "three parallel dilated convolutions, concatenated", _SEED,
-         "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 4))  # fmt: skip
+         "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 3))  # fmt: skip
 register("stem", "dilated-parallel-5", "five parallel dilated convolutions, concatenated", _SEED,
-         "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 4, 8, 16))  # fmt: skip
+         "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 3, 5, 7))  # fmt: skip
 register("stem", "residual", "two convolutions with a shortcut", "UNET_modifications (residual input)",
          "stems.experiments:ResidualStem")  # fmt: skip
 register("stem", "dilated-series", "dilated convolutions one after another", _SEED,
-         "stems.experiments:DilatedSeriesStem", dilations=(1, 2, 4))  # fmt: skip
+         "stems.experiments:DilatedSeriesStem", dilations=(1, 2, 3))  # fmt: skip
 register("stem", "atrous-4", "four parallel atrous convolutions, concatenated", _SEED,
          "stems.experiments:AtrousStem", dilations=(1, 2, 3, 5))  # fmt: skip
 register("block", "plain", "3x3 convolutions in series", _RONNEBERGER, "blocks.plain:PlainBlock")
@@ -183,9 +183,9 @@ register("block", "residual", "convolutions learn F(x) of y = F(x) + x", "He et 
 register("block", "dense", "each convolution sees all features before it",
          "Huang et al. 2017, arXiv:1608.06993", "blocks.dense:DenseBlock")  # fmt: skip
 register("block", "dilated-parallel-3", "three dilations side by side in every level", _SEED,
-         "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 4))  # fmt: skip
+         "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 3))  # fmt: skip
 register("block", "dilated-parallel-5", "five dilations side by side in every level", _SEED,
-         "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 4, 8, 16))  # fmt: skip
+         "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 3, 5, 7))  # fmt: skip
 register("block", "residual-pre", "normalise and activate before each convolution; nothing on the identity's path",
          "He et al. 2016b, arXiv:1603.05027", "blocks.residual_pre:ResidualPreBlock")  # fmt: skip
 register("block", "bottleneck", "residual with a narrow 3x3 between 1x1 convolutions",
@@ -201,7 +201,7 @@ register("block", "multi-inception", "inception modules in series, all of them j
          "multi-inception U-Net; the module of Szegedy et al. 2016, arXiv:1512.00567, is our assumption",
          "blocks.inception:MultiInceptionBlock")  # fmt: skip
 register("block", "dilated-series", "dilated convolutions one after another in every level", _SEED,
-         "blocks.dilated_series:DilatedSeriesBlock", dilations=(1, 2, 4))  # fmt: skip
+         "blocks.dilated_series:DilatedSeriesBlock", dilations=(1, 2, 3))  # fmt: skip
 register("block", "atrous-4-dense", "four atrous branches a unit, dense connections", _SEED,
          "blocks.atrous:AtrousDenseBlock", dilations=(1, 2, 3, 5))  # fmt: skip
 register("block", "atrous-4-residual", "four atrous branches a unit, with a shortcut", _SEED,
@@ -273,7 +273,10 @@ register("skip", "semantic-gap", "residual units with growing dilations on the w
          dilations=(1, 2, 4))  # fmt: skip
 register("skip", "channel-transformer", "channels of all levels attend to each other, then the decoder weighs them",
          "Wang et al. 2022 (UCTransNet), arXiv:2109.04335", "skips.channel_transformer:ChannelGate",
-         layers=4, heads=4)  # fmt: skip
+         layers=4, heads=4, grid=0)  # fmt: skip
+register("skip", "multi-scale-gate", "three receptive fields vote on which encoder features are raised",
+         "Tang et al. 2022, CMU-Net, arXiv:2210.13012", "skips.multi_scale_gate:MultiScaleGate",
+         dilation=2)  # fmt: skip
 register("bridge", "none", "nothing between encoder and decoder", _RONNEBERGER, "plain:identity")
 register("bridge", "aspp", "parallel dilations and image pooling at the bottom",
          "Chen et al. 2017, arXiv:1706.05587", "bridges.aspp:ASPP", rates=(6, 12, 18))  # fmt: skip
@@ -283,6 +286,8 @@ register("bridge", "transformer", "transformer layers at the bottom", "Chen et a
          "bridges.transformer:Transformer", layers=4, heads=8)  # fmt: skip
 register("bridge", "non-local", "every position at the bottom sees every other", "Wang et al. 2018, arXiv:1711.07971",
          "bridges.non_local:NonLocal")  # fmt: skip
+register("bridge", "conv-mixer", "large depthwise and 1x1 convolutions at the bottom",
+         "Tang et al. 2022, CMU-Net, arXiv:2210.13012", "bridges.conv_mixer:ConvMixer", layers=7, kernel=7)  # fmt: skip
 register("encoder", "own", "the spec's own stem, blocks and down-sampling", _RONNEBERGER, "encoders.own:OwnEncoder")
 register("topology", "plain", "level by level, each from the one below", _RONNEBERGER, "topology.plain:PlainTopology")
 register("topology", "nested", "nested decoders with dense skips", "Zhou et al. 2018 (UNet++), arXiv:1807.10165",

@@ -68,7 +68,7 @@ def nets_table(progress: Callable[[], object] = lambda: None) -> list[dict[str, 
 def checked(network: Published) -> str:
     """What tests show of a network: where its parameter count stands, and whose outputs it gives."""
     if network.parameters is None:
-        count = "no published count"
+        count = f"no count to compare with: {network.pin}"
     elif network.ours is None:
         count = f"parameters equal: {network.pin}"
     else:

@@ -80,7 +80,6 @@ class Comparison:
     high: float | None
     confidence: float
     patients: int
-    resamples: int
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,7 @@ def plan_study(specs: list[Spec], recipe: Recipe, data: Path, mpp: float | None,
     if seeds < 1:
         raise RunError(f"--seeds {seeds}: give at least 1")
     rois, groups = find_rois(data, mpp), grouping(recipe.grouping)
-    for spec in specs:
-        check_trainable(spec, len(groups.classes))  # refused before anything is trained
+    check_trainable(specs, recipe, len(groups.classes))  # refused before anything is trained
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
     check_sizes(pixels, recipe.crop)
     counts = class_counts(pixels, groups)

@@ -23,7 +23,7 @@ from ushape.predict.outputs import save_labels
 from ushape.predict.score import scores, summary
 from ushape.study.design import FOLD_SEED, Study, read_study
 from ushape.study.runner import is_finished
-from ushape.study.statistics import AGGREGATIONS, METRICS, paired_difference
+from ushape.study.statistics import AGGREGATIONS, METRICS, holm, paired_differences
 from ushape.train.loop import read_log
 
 WIDEST = 1024
@@ -66,7 +66,7 @@ def write_results(folder: Path) -> dict[str, Any]:
         "recipe": study.recipe.to_dict(),
         "versions": read_yaml(folder / "study.yaml")["versions"],
         "arms": [_arm(study, folder, arm, spec, evidence, rois, groups) for arm, spec in study.arms.items()],
-        "comparisons": _comparisons(study, evidence, rois),
+        "comparisons": _comparisons(study, evidence, rois, fold_of),
         "rois": {n: _roi(study, evidence, roi, fold_of[roi.patient], groups) for n, roi in rois.items()},
         "curves": [_curve(study, folder, *run) for run in study.runs()],
     }
@@ -109,10 +109,13 @@ def _arm(
     }
 
 
-def _comparisons(study: Study, evidence: Evidence, rois: dict[str, Roi]) -> list[dict[str, Any]]:
+def _comparisons(
+    study: Study, evidence: Evidence, rois: dict[str, Roi], fold_of: dict[str, int]
+) -> list[dict[str, Any]]:
+    patients = sorted({roi.patient for roi in rois.values()})
+
     def by_patient(arm: str) -> NDArray[np.int64]:
         """[seeds, patients, classes, classes], patients in the order of their names."""
-        patients = sorted({roi.patient for roi in rois.values()})
         return np.stack(
             [
                 np.stack([sum(m for r, m in evidence[arm, s].items() if rois[r].patient == p) for p in patients])
@@ -121,14 +124,19 @@ def _comparisons(study: Study, evidence: Evidence, rois: dict[str, Roi]) -> list
         )
 
     baseline, *others = study.arms
-    made = []
-    for arm in others:
-        for aggregation in AGGREGATIONS:
-            for metric in METRICS:
-                found = paired_difference(by_patient(arm), by_patient(baseline), metric, aggregation)
+    if not others:
+        return []
+    first, *matrices = (by_patient(arm) for arm in study.arms)
+    made: list[list[dict[str, Any]]] = [[] for _ in others]
+    for aggregation in AGGREGATIONS:
+        for metric in METRICS:
+            found = paired_differences(matrices, first, metric, aggregation, folds=[fold_of[p] for p in patients])
+            adjusted = holm([each.p for each in found])
+            for arm, rows, each, p in zip(others, made, found, adjusted.tolist(), strict=True):
                 pair = {"arm": study.arms[arm].name, "baseline": study.arms[baseline].name}
-                made.append(pair | {k: _rounded(v) for k, v in vars(found).items()})
-    return made
+                shown = {k: _rounded(v) for k, v in vars(each).items() if k not in ("seeds", "uncertainty")}
+                rows.append(pair | shown | {"p_holm": _rounded(p)})
+    return [row for rows in made for row in rows]
 
 
 def _roi(study: Study, evidence: Evidence, roi: Roi, fold: int, groups: Grouping) -> dict[str, Any]:

@@ -20,6 +20,8 @@ class Recipe:
     jitter; scale, reach of the zoom (windows of 1 / (1 + scale) to 1 + scale times the crop); sharpness, largest
     blur, and sharpening by the same, in px.
 
+    Network: pretrained, `imagenet` starts a timm encoder from ImageNet weights (others start from random ones anyway).
+
     Optimisation: steps of batch crops; shards, parts of
     a batch that are computed apart (batch normalisation sees one part; the result does not depend on how many
     threads compute them); AdamW with a one-cycle schedule to `rate` after a share `warmup` of the steps;
@@ -37,6 +39,7 @@ class Recipe:
     stain: float = 0.3
     scale: float = 0.5
     sharpness: float = 0.8
+    pretrained: Literal["none", "imagenet"] = "none"
     steps: int = 800
     batch: int = 16
     shards: int = 4

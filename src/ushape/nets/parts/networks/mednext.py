@@ -6,8 +6,8 @@ its expansion: encoder from the finest level, bottom, decoder up to the finest l
 
 The paper is three-dimensional; this is the two-dimensional form that its code and MONAI's offer. The way up to
 a level expands like that level; the way down, as in MONAI, like the level that it leaves (the paper's code: like the
-one that it reaches), which matters where levels differ. The paper's deep supervision and its upsampled kernels are left
-out.
+one that it reaches), which matters where levels differ. The paper's deep supervision and its upsampled kernels are
+left out.
 """
 
 from __future__ import annotations

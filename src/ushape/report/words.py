@@ -86,6 +86,16 @@ def adjusted(p: float | None) -> str:
     return ", p < .001 after Holm" if p < 0.001 else f", p = {f'{p:.3f}'.lstrip('0') if p < 1 else '1'} after Holm"
 
 
+def caution(results: Results) -> str:
+    """What stands right below the verdicts of a study of one seed; empty for several."""
+    if len(results.seeds) > 1 or len(results.arms) < 2:
+        return ""
+    return (
+        "One seed: this compares these trained networks. Whether the modification makes the difference, or the luck of "
+        "its initialisation and crops, takes several seeds to tell."
+    )
+
+
 def design(results: Results) -> list[str]:
     """Sentences on the design of an ablation: how to read its effects, and what it cannot tell apart."""
     found = results.design
@@ -157,7 +167,7 @@ def limits(results: Results) -> list[str]:
     if patients < 20:
         told.append("With fewer than about 20 patients its width is itself uncertain.")
     if len(results.seeds) == 1:
-        told.append("One seed: luck of initialisation and crops is not told apart from the modification.")
+        told.append(caution(results))
     else:
         told.append(f"{len(results.seeds)} seeds show only roughly how much a run varies by itself.")
     if arms > 1:

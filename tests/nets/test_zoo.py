@@ -77,9 +77,10 @@ def test_learns(network: Published) -> None:
     tester.learns(partial(make, narrow(network)))
 
 
-@one_each
+@pytest.mark.parametrize("network", [n for n in published() if n.spec == n.name], ids=lambda n: n.name)
 @pytest.mark.slow
 def test_exports(network: Published) -> None:
+    """Networks that leave the U; what a spec of the U is made of is exported in `test_modifications`, `test_timm`."""
     tester.exports(partial(make, narrow(network)))
 
 

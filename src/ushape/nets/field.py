@@ -26,8 +26,8 @@ def receptive_field(spec: Spec) -> int | None:
     column reaches is measured for each place in the coarsest grid, and turned round. The field of an output pixel
     differs with its place; the largest is given. Rows count where they reach further than columns. The norm of the
     spec is left out (the statistics of some span the image, which is not what a field describes), one that a part
-    brings of its own is not; widths are cut: the field does not depend on them (that of Rolling-UNet does, a little). None also for more than `LEVELS`
-    levels, where nothing is measured, and for parts that treat no two places alike.
+    brings of its own is not; widths are cut: the field does not depend on them (that of Rolling-UNet does, a little).
+    None also for more than `LEVELS` levels, where nothing is measured, and for parts that treat no two places alike.
     """
     if spec.levels > LEVELS:
         return None

@@ -62,7 +62,7 @@ def measure(mode: str, data: Path) -> float:
                     began = time.perf_counter()
                 run._update()
             return (STEPS - WARMUP) / (time.perf_counter() - began)
-    settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale)
+    settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness)
     crops = Crops(pixels, grouping(recipe.grouping), settings, 0)
 
     class Stock(torch.utils.data.Dataset):

@@ -30,7 +30,7 @@ from ushape.train import loop
 SPEC, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
 SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "validations=2", "tta=none"]
 CLASSES = ["tumor", "stroma", "inflammatory", "necrosis", "other"]
-COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "report", "predict", "mods"]
+COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "report", "predict", "mods", "nets"]
 
 Run = Callable[..., SimpleNamespace]
 
@@ -727,3 +727,61 @@ def test_real_tissue_is_checked_trained_on_and_evaluated(run: Run, real_data: Pa
     assert scored.code == 0, scored.err
     assert "note:" not in scored.out
     assert 0 < json.loads((tmp_path / "s.json").read_text())["pooled"]["accuracy"] < 1
+
+
+# -- modifications of a user's own -----------------------------------------------------------------------------------
+
+SCALED = """
+import ushape
+from torch import nn
+
+@ushape.modification(axis="attention", name="scaled", summary="features are scaled", source="a test", by=0.5)
+class Scaled(nn.Module):
+    def __init__(self, channels, style, by):
+        super().__init__()
+        self.by = by
+
+    def forward(self, x):
+        return x * self.by
+"""
+
+
+def test_a_plugin_goes_through_a_study(phantom: Path, tmp_path: Path):
+    """Each command in a process of its own: the modification reaches the workers, and only with --plugin."""
+    (tmp_path / "scaled.py").write_text(SCALED)
+
+    def ushape(*words: object, plugin: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ushape", *map(str, words), *(["--plugin", "scaled.py"] if plugin else [])]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    words = ["compare", SPEC, f"{SPEC}+scaled", "--data", phantom, "--out", "study", "--folds", "2"]
+    words += ["--steps", "2", *SETTINGS]
+    refused = ushape(*words, plugin=False)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "--plugin" in refused.stderr
+    made = ushape(*words)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "study" / "plugins" / "scaled.py").read_text() == SCALED
+    assert (
+        "--plugin study/plugins/scaled.py" in json.loads((tmp_path / "study" / "results.json").read_text())["command"]
+    )
+
+    run = "study/unet-width-4-levels-3+scaled/fold1-seed0"
+    image = next((phantom / "rgbs_colorNormalized").iterdir())
+    unknown = ushape("predict", run, image, "--out", "labels", plugin=False)
+    assert unknown.returncode == 2
+    assert "--plugin" in unknown.stderr
+    assert ushape("predict", run, image, "--out", "labels").returncode == 0
+
+    (tmp_path / "scaled.py").write_text(SCALED.replace("x * self.by", "x + self.by"))
+    changed = ushape(*words)
+    assert changed.returncode == 2
+    assert "plugins.scaled.py" in changed.stderr
+
+
+def test_nets(run: Run):
+    rows = json.loads(run("nets", "--json").out)
+    assert {"name", "spec", "params", "flops", "paper", "year"} <= set(rows[0])
+    (oldest,) = [row for row in rows if row["name"] == "unet-2015"]
+    assert (oldest["params"], oldest["year"]) == (31_030_658, 2015)
+    assert "attention-unet" in run("nets").out

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ushape.data.classes import IGNORE, grouping
-from ushape.data.crops import Crops, CropSettings
+from ushape.data.crops import Crops, CropSettings, jitter_sharpness
 from ushape.data.rois import Pixels
 from ushape.errors import DataError
 
@@ -206,3 +206,31 @@ def test_one_roi_that_is_all_ignored_does_not_matter(make_pixels: MakePixels) ->
     ignored = make_pixels(np.zeros((64, 64), np.uint8), "TCGA-A1-0002")
     crops = Crops([ignored, coded(make_pixels)], FIVE, CropSettings(32, 1.0, 0.0), 0)
     assert all((crops.draw(step, 0)[1] != IGNORE).any() for step in range(20))
+
+
+def test_sharpness_blurs_a_quarter_and_sharpens_a_quarter() -> None:
+    """An edge: blurring lowers its slope, sharpening raises it; flat parts stay, and so does the range."""
+    light = np.zeros((16, 16, 3), np.float32)
+    light[:, 8:] = 0.6
+    light[:, 4:8] = 0.3
+    slopes = []
+    for seed in range(400):
+        made = jitter_sharpness(light, 0.8, np.random.default_rng(seed))
+        assert made.dtype == np.float32
+        assert made.shape == light.shape
+        assert made.min() >= 0
+        assert made.max() <= 1
+        np.testing.assert_allclose(made[:, 15], 0.6, atol=1e-4)
+        slopes.append(float(made[8, 8, 0] - made[8, 7, 0]))
+    assert 0.2 < np.mean(np.array(slopes) < 0.299) < 0.3
+    assert 0.2 < np.mean(np.array(slopes) > 0.301) < 0.3
+
+
+def test_sharpness_is_drawn_after_all_else(make_pixels: MakePixels) -> None:
+    """The same places and turns with and without: labels agree, pixels do not."""
+    rois = [coded(make_pixels)]
+    plain, jittered = (Crops(rois, FIVE, CropSettings(32, 0.5, 0.2, sharpness=s), 0) for s in (0.0, 0.8))
+    pairs = [(plain.draw(0, i), jittered.draw(0, i)) for i in range(20)]
+    assert all(np.array_equal(a[1], b[1]) for a, b in pairs)
+    changed = sum(not np.array_equal(a[0], b[0]) for a, b in pairs)
+    assert 3 <= changed <= 17

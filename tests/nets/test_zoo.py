@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from ushape.errors import SpecError
 from ushape.nets.registry import NETWORK, modifications
 from ushape.nets.spec import Spec, parse
+from ushape.nets.tables import nets_markdown, nets_table
 from ushape.nets.unet import Network, build, parameters
 from ushape.nets.zoo import Published, find_published, published
 
@@ -20,11 +22,18 @@ NARROW = 8
 """The tester runs networks whose finest level has about this many channels."""
 
 every = pytest.mark.parametrize("network", published(), ids=lambda n: n.name)
+one_each = pytest.mark.parametrize(
+    "network", [n for n in published() if parse(n.name).network.name in ("unet", n.name)], ids=lambda n: n.name
+)
+"""Without those that give a module other options: they compute nothing that its first form does not."""
 
 
 def narrow(network: Published) -> Spec:
-    """The network with all widths scaled down, each still at least 2."""
+    """The network with all widths scaled down, each still at least 2; a small encoder in place of timm's."""
     spec = parse(network.name)
+    if spec.encoder.name != "own":
+        pytest.importorskip("timm")
+        spec = replace(spec, encoder=replace(spec.encoder, name="timm:resnet10t"))
     factor = min(1.0, NARROW / min(spec.widths))
     return replace(spec, widths=tuple(max(2, round(w * factor)) for w in spec.widths))
 
@@ -35,9 +44,12 @@ def make(spec: Spec, in_channels: int, classes: int, seed: int) -> Network:
 
 @every
 def test_count(network: Published) -> None:
-    """The count of the source, or the one that the note explains."""
+    """The count of the source, or the one that the note explains; our own where none was published."""
+    if parse(network.name).encoder.name != "own":
+        pytest.importorskip("timm")
     with torch.device("meta"):  # shapes without numbers
         found = parameters(build(network.name, network.in_channels, network.classes))
+    assert network.parameters is not None or network.ours is not None, "no count is pinned"
     if network.ours is not None:
         assert network.note, "a count that differs from the source needs its reason"
         assert network.ours != network.parameters
@@ -54,17 +66,18 @@ def test_names(network: Published) -> None:
     assert network.pin
 
 
-@every
+@one_each
 def test_computes(network: Published, tmp_path: Path) -> None:
-    tester.computes(partial(make, narrow(network)), tmp_path)
+    spec = narrow(network)
+    tester.computes(partial(make, spec), tmp_path, tiny=spec.encoder.name == "own")
 
 
-@every
+@one_each
 def test_learns(network: Published) -> None:
     tester.learns(partial(make, narrow(network)))
 
 
-@every
+@one_each
 @pytest.mark.slow
 def test_exports(network: Published) -> None:
     tester.exports(partial(make, narrow(network)))
@@ -92,6 +105,17 @@ def test_changed() -> None:
     assert parse("attention-unet[skip=add]").skip.name == "add"
     with pytest.raises(SpecError, match="both modifications of the axis skip"):
         parse("attention-unet+residual-path")
+
+
+def test_the_table_of_the_docs_is_what_the_code_gives() -> None:
+    """docs/networks.md holds the table that `nets_markdown` makes; USHAPE_WRITE_DOCS=1 writes it anew."""
+    page = Path(__file__).parents[2] / "docs" / "networks.md"
+    before, begin, rest = page.read_text().partition("<!-- table -->\n")
+    _, end, after = rest.partition("<!-- end of the table -->\n")
+    made = before + begin + nets_markdown(nets_table()) + end + after
+    if os.environ.get("USHAPE_WRITE_DOCS"):
+        page.write_text(made)
+    assert page.read_text() == made, "docs/networks.md is old: run this test with USHAPE_WRITE_DOCS=1"
 
 
 def test_unknown() -> None:

@@ -131,7 +131,6 @@ def build(
                         "high": float(high),
                         "confidence": 0.95,
                         "patients": rois,
-                        "resamples": 10000,
                     }
                 )
     step, checks = list(range(10, 1201, 10)), list(range(100, 1201, 100))

@@ -17,7 +17,7 @@ from ushape.report.results import Comparison, read
 Study = Callable[..., Path]
 Raw = dict[str, Any]
 
-C = Comparison("unet+residual", "unet", "macro_dice", "pooled", 0.021, 0.006, 0.037, 0.95, 10, 10000)
+C = Comparison("unet+residual", "unet", "macro_dice", "pooled", 0.021, 0.006, 0.037, 0.95, 10)
 
 
 def verdict(difference: float | None, low: float | None, high: float | None) -> str:

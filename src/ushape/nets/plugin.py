@@ -12,19 +12,25 @@
         def forward(self, x):
             return x / 2
 
-After `load_plugin("mine.py")` the name `unet+halve` can be parsed and built like any other. The file is run: load
-only files that you would run yourself.
+After `load_plugin("mine.py")`, or with `--plugin mine.py`, the name `unet+halve` can be parsed and built like any
+other. The file is run: load only files that you would run yourself. Nothing here loads a file that a run or a
+study names; it must be given again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ushape.errors import SpecError
-from ushape.nets.registry import Modification, forget, modifications
+from ushape.nets.registry import AXES, Modification, forget, modifications
+
+if TYPE_CHECKING:
+    from ushape.nets.spec import Spec
 
 _loaded: dict[Path, list[Modification]] = {}
 
@@ -58,6 +64,17 @@ def load_plugin(path: str | Path) -> list[Modification]:
         raise SpecError(f"plugin {path}{_line(error, file)}: {what}") from error
     _loaded[file] = made
     return made
+
+
+def files(specs: Iterable[Spec]) -> list[Path]:
+    """The loaded files that define modifications of these specs: what another process must load to build them."""
+    chosen = {(axis, spec.choice(axis).name) for spec in specs for axis in AXES}
+    return [file for file, made in _loaded.items() if any((m.axis, m.name) in chosen for m in made)]
+
+
+def hashes(specs: Iterable[Spec]) -> dict[str, str]:
+    """Name of each of `files` -> hash of its text."""
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files(specs)}
 
 
 def _line(error: BaseException, file: Path) -> str:

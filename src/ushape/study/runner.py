@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from ushape.errors import RunError
+from ushape.nets.plugin import files
 from ushape.study.design import Study
 from ushape.threads import cores
 from ushape.train.run import open_run
@@ -49,6 +50,7 @@ def run_study(
     then names the first. On KeyboardInterrupt the runs save their state and stop.
     """
     jobs = jobs or (cores() if device == "cpu" else 1)
+    plugins = files(study.specs)
     folders = [folder / study.run_folder(*run) for run in study.runs()]
     for run, where in zip(study.runs(), folders, strict=True):
         open_run(where, study.plan(*run))
@@ -57,14 +59,14 @@ def run_study(
     working: dict[Path, subprocess.Popen[bytes]] = {}
     failed: dict[Path, str] = {}
     said: dict[Path, IO[bytes]] = {}
-    files = ExitStack()
+    opened = ExitStack()
     try:
         while waiting or working:
             while waiting and len(working) < jobs:
                 where = waiting.pop(0)
                 # not in the study's folder: its disk may be full
-                said[where] = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-                working[where] = _start(where, device, said[where])
+                said[where] = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+                working[where] = _start(where, device, said[where], plugins)
             time.sleep(interval)
             for where, process in list(working.items()):
                 if process.poll() is not None:
@@ -77,7 +79,7 @@ def run_study(
             watch(State(steps, tuple(working), tuple(finished), tuple(failed), len(folders)))
     finally:
         _stop(working)
-        files.close()
+        opened.close()
     if failed:
         where, why = next(iter(failed.items()))
         others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -100,10 +102,10 @@ def last_step(run: Path) -> int:
         return 0
 
 
-def _start(run: Path, device: str, said: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(run: Path, device: str, said: IO[bytes], plugins: list[Path]) -> subprocess.Popen[bytes]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = {**os.environ, **threads, "USHAPE_DEVICE": device}
-    command = [sys.executable, "-m", "ushape.train.run", str(run)]
+    command = [sys.executable, "-m", "ushape.train.run", str(run), *map(str, plugins)]
     # a group of its own: Ctrl-C of a terminal reaches a run once, through `_stop`
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said, process_group=0)
 

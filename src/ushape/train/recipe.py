@@ -17,7 +17,10 @@ class Recipe:
 
     Data: grouping; mpp, pixel size in µm that images are resampled to; normalise, `stain` brings every image to a
     common strength of stain; crop, side in px; balanced, share of class-balanced crops; stain, strength of the stain
-    jitter; scale, reach of the zoom (windows of 1 / (1 + scale) to 1 + scale times the crop).
+    jitter; scale, reach of the zoom (windows of 1 / (1 + scale) to 1 + scale times the crop); sharpness, largest
+    blur, and sharpening by the same, in px.
+
+    Network: pretrained, `imagenet` starts a timm encoder from ImageNet weights (others start from random ones anyway).
 
     Optimisation: steps of batch crops; shards, parts of
     a batch that are computed apart (batch normalisation sees one part; the result does not depend on how many
@@ -35,7 +38,9 @@ class Recipe:
     balanced: float = 0.5
     stain: float = 0.3
     scale: float = 0.5
-    steps: int = 700
+    sharpness: float = 0.8
+    pretrained: Literal["none", "imagenet"] = "none"
+    steps: int = 800
     batch: int = 16
     shards: int = 4
     rate: float = 2e-3
@@ -45,7 +50,7 @@ class Recipe:
     ema: float = 0.99
     dice: float = 1.0
     validations: int = 6
-    tta: Literal["none", "flips", "d4"] = "flips"
+    tta: Literal["none", "flips", "d4"] = "d4"
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
@@ -55,6 +60,7 @@ class Recipe:
             raise RecipeError(str(error)) from None
         bounds: dict[str, tuple[float, float]] = {
             "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "scale": (0, 3),
+            "sharpness": (0, 10),
             "steps": (1, 10**7), "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9),
             "weight_decay": (0, 1),
             "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "validations": (1, 1000),

@@ -1,20 +1,22 @@
 """A run's folder: the plan written into it, read back from it, and never mixed with another run's.
 
-`python -m ushape.train.run FOLDER` trains what `FOLDER/run.yaml` says; studies start their runs so.
+`python -m ushape.train.run FOLDER [PLUGIN...]` trains what `FOLDER/run.yaml` says; studies start their runs so.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ushape import __version__
 from ushape.data.rois import Roi, find_rois
-from ushape.errors import RunError, SpecError, UshapeError
+from ushape.errors import RecipeError, RunError, SpecError, UshapeError
 from ushape.files import read_yaml, write_yaml
+from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
 from ushape.nets.unet import build
 from ushape.train.recipe import Recipe, make_recipe
@@ -45,6 +47,7 @@ class RunPlan:
         return {
             "ushape": __version__,
             "name": self.spec.name,
+            "plugins": hashes([self.spec]),
             "spec": self.spec.to_dict(),
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
@@ -55,10 +58,24 @@ class RunPlan:
         }
 
 
-def check_trainable(spec: Spec, classes: int) -> None:
-    """SpecError where a network cannot be built, or gives scores of a smaller area than the labels."""
-    if build(spec, classes=classes).shrink:
-        raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
+def pretrained(spec: Spec, recipe: Recipe) -> str | None:
+    """The weights that a network starts from, as `build` takes them: only a timm encoder has any."""
+    return recipe.pretrained if recipe.pretrained != "none" and spec.encoder.name.startswith("timm:") else None
+
+
+def check_trainable(specs: Sequence[Spec], recipe: Recipe, classes: int) -> None:
+    """SpecError where a network cannot be built, has no such weights, or scores a smaller area than the labels.
+
+    RecipeError where `pretrained` has no effect on any of the networks.
+    """
+    for spec in specs:
+        if build(spec, classes=classes, pretrained=pretrained(spec, recipe)).shrink:
+            raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
+    if recipe.pretrained != "none" and not any(pretrained(spec, recipe) for spec in specs):
+        raise RecipeError(
+            f"recipe: pretrained={recipe.pretrained} has no effect on {specs[0].name}: give a spec with "
+            "encoder=timm:NAME, or leave it out"
+        )
 
 
 def open_run(folder: Path, plan: RunPlan) -> None:
@@ -138,10 +155,14 @@ def main() -> None:
         if os.getppid() != parent:
             raise KeyboardInterrupt
 
-    folder = Path(sys.argv[1])
+    folder, *plugins = sys.argv[1:]
     try:
+        for file in plugins:
+            load_plugin(file)
         with Lanes(1) as lanes:
-            train(read_run(folder), folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")), watch)
+            train(
+                read_run(Path(folder)), Path(folder), lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")), watch
+            )
     except UshapeError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

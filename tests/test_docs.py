@@ -13,6 +13,8 @@ import pytest
 
 import ushape
 from ushape.cli import make_parser
+from ushape.nets.plugin import load_plugin
+from ushape.nets.registry import forget
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -29,8 +31,9 @@ def _name(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_python_examples_print_what_they_say(page: Path) -> None:
     text = page.read_text()
-    pairs = re.findall(r"^```python\n(.*?)^```\n+```output\n(.*?)^```$", text, re.M | re.S)
-    assert len(pairs) == len(_blocks(page, "python")), "every Python example is followed by its output"
+    pairs = re.findall(r"^```python\n((?:(?!^```).)*)^```\n+```output\n(.*?)^```$", text, re.M | re.S)
+    files = [code for code in _blocks(page, "python") if code.startswith("# my_")]
+    assert len(pairs) + len(files) == len(_blocks(page, "python")), "a Python example is a file or shows its output"
     for code, expected in pairs:
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
@@ -46,6 +49,21 @@ def test_commands_are_accepted_by_the_parser(page: Path) -> None:
             if words[:1] == ["ushape"]:
                 room, _, function = make_parser().parse_args(words[1:]).function.partition(":")
                 assert callable(getattr(import_module(f"ushape.commands.{room}"), function))
+
+
+def test_the_modification_of_the_readme_is_one(tmp_path: Path) -> None:
+    """Its file, as it stands there, builds the networks of the commands below it."""
+    (text,) = [code for code in _blocks(ROOT / "README.md", "python") if code.startswith("# my_block.py")]
+    (tmp_path / "my_block.py").write_text(text)
+    made = load_plugin(tmp_path / "my_block.py")
+    try:
+        commands = "".join(_blocks(ROOT / "README.md", "sh"))
+        specs = re.findall(r"'(unet\S*wide-second)'", commands)
+        assert len(specs) == 2
+        for spec in specs:
+            assert ushape.build(spec, seed=0).spec.block.name == "wide-second"
+    finally:
+        forget(made)
 
 
 def test_every_spec_of_the_readme_parses_to_itself() -> None:

@@ -105,11 +105,16 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = add(commands, "compare", "study:compare", "compare specs with the first one, over patient-level folds")
     one.add_argument("specs", nargs="+", metavar="SPEC")
-    _training_arguments(one)
-    one.add_argument("--folds", type=_positive, default=5)
-    one.add_argument("--seeds", type=_positive, default=1)
-    one.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core)")
-    one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    _study_arguments(one)
+
+    one = add(commands, "ablate", "study:ablate", "what each of several modifications adds, by a design of experiments")
+    one.add_argument("spec", metavar="BASE")
+    one.add_argument("--mods", nargs="+", required=True, metavar="MOD", help="changes: names, or axis=name")
+    designs = ("one-at-a-time", "leave-one-out", "full", "fractional")
+    one.add_argument("--design", choices=designs, default="one-at-a-time")
+    one.add_argument("--halvings", type=_natural, default=0, help="a fractional design halves the full one so often")
+    one.add_argument("--dry-run", action="store_true", help="name the arms and what the design mixes up; train nothing")
+    _study_arguments(one)
 
     one = add(commands, "report", "study:report", "write a study's report again")
     one.add_argument("study", type=Path)
@@ -130,7 +135,7 @@ def make_parser() -> argparse.ArgumentParser:
     one = add(commands, "cost", "nets:cost", "parameters, FLOPs, receptive field, memory and speed of specs")
     one.add_argument("specs", nargs="+", metavar="SPEC")
     _image_arguments(one)
-    one.add_argument("--time", action="store_true", help="measure the speed as well, on one core")
+    one.add_argument("--no-time", action="store_true", help="do not measure the speed (on one core, in float32)")
     one.add_argument("--json", action="store_true", help="as a list of objects")
 
     one = add(commands, "draw", "nets:draw", "draw the architecture of a spec as SVG")
@@ -159,6 +164,17 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="optimisation steps (the recipe's)")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="recipe in YAML; keys left out keep their default")
     parser.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
+
+
+def _study_arguments(parser: argparse.ArgumentParser) -> None:
+    _training_arguments(parser)
+    parser.add_argument(
+        "--match", choices=("params", "flops", "time"), help="solve widths: all cost what the first does"
+    )
+    parser.add_argument("--folds", type=_positive, default=5)
+    parser.add_argument("--seeds", type=_positive, default=1)
+    parser.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
 
 def _prediction_arguments(parser: argparse.ArgumentParser) -> None:

@@ -112,17 +112,20 @@ def test_parameters_without_meaning_are_refused_with_a_remedy(bad: str) -> None:
         build(f"unet[width=4,levels=2]+{bad}")
 
 
-def test_dilated_convolutions_train_in_bfloat16_at_widths_that_crash_onednn() -> None:
-    """24 channels, dilated, channels_last, bfloat16: the bare convolution's weight gradient ends the process."""
-    conv = DilatedConv(24, 4, 3, padding=4, dilation=4).to(memory_format=torch.channels_last)
-    x = image(1, 24, 96, 96).bfloat16().float().contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize(("channels", "groups"), [(24, 1), (17, 17), (32, 32)])
+def test_dilated_convolutions_train_in_bfloat16_at_widths_that_onednn_gets_wrong(channels: int, groups: int) -> None:
+    """Dilated, channels_last, bfloat16: the bare convolution's weight gradient is wrong or ends the process."""
+    last = torch.channels_last
+    conv = DilatedConv(channels, groups * 4, 3, padding=4, dilation=4, groups=groups).to(memory_format=last)
+    x = image(1, channels, 96, 96).bfloat16().float().contiguous(memory_format=last)
+    behind = image(2, groups * 4, 96, 96)[1:].bfloat16().float().contiguous(memory_format=last)
     with torch.no_grad():
         conv.weight.copy_(conv.weight.bfloat16())
     gradients = []
     for enabled in (True, False):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             scores = conv(x)
-        (gradient,) = torch.autograd.grad(scores.float().sum(), conv.weight)
+        (gradient,) = torch.autograd.grad(scores.float(), conv.weight, behind)
         gradients.append(gradient)
     torch.testing.assert_close(*gradients, rtol=0, atol=0.01 * float(gradients[1].abs().max()))
 

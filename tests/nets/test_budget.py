@@ -283,11 +283,11 @@ def test_cache_depends_on_size_and_on_a_modification_s_source(monkeypatch: pytes
 
 def test_known_tables_need_no_torch() -> None:
     specs = [parse("unet[width=16]"), parse("unet[width=4,levels=3]+residual")]
-    rows = [tables.mods_table("skip"), tables.cost_table(specs)]
+    rows = [tables.mods_table("skip"), tables.cost_table(specs, timed=False)]
     code = (
         "import json, sys\nfrom ushape.nets.spec import parse\nfrom ushape.nets import tables\n"
         f"specs = [parse(s) for s in {[s.name for s in specs]}]\n"
-        "print(json.dumps([tables.mods_table('skip'), tables.cost_table(specs)]))\n"
+        "print(json.dumps([tables.mods_table('skip'), tables.cost_table(specs, timed=False)]))\n"
         "assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -304,6 +304,19 @@ def test_mods_table() -> None:
         tables.mods_table("skips")
 
 
+def test_speed_is_measured_side_by_side() -> None:
+    small, large = parse("unet[width=4,levels=3]"), parse("unet[width=64,levels=3]")
+    rows = tables.cost_table([small, large], size=64)
+    assert 0 < rows[0]["seconds"] < rows[1]["seconds"]
+    assert "seconds" not in tables.cost_table([small], size=64, timed=False)[0]
+
+
+def test_progress_is_told_of_every_row() -> None:
+    told: list[int] = []
+    rows = tables.mods_table("skip", lambda: told.append(1))
+    assert len(told) == len(rows)
+
+
 def test_years() -> None:
     assert tables.year("Hu et al. 2018, arXiv:1709.01507") == 2018
     assert tables.year("Huang et al. 2020 (UNet 3+), arXiv:2004.08790") == 2020
@@ -316,7 +329,7 @@ def test_tables_print() -> None:
     with console.capture() as captured:
         console.quiet = False
         console.print(tables.show_mods(tables.mods_table("attention")))
-        console.print(tables.show_costs(tables.cost_table([parse("unet[width=4,levels=3]+se")], size=64)))
+        console.print(tables.show_costs(tables.cost_table([parse("unet[width=4,levels=3]+se")], size=64, timed=False)))
     text = captured.get()
     assert "unet[width=4,levels=3]+se" in text
     assert "Hu et al. 2018" in text

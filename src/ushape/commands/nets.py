@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 
-from ushape.commands.shared import say, show
+from ushape.commands.shared import Bar, say, show
 
 
 def mods(options: argparse.Namespace) -> None:
     """List every modification."""
+    from ushape.nets.registry import modifications
     from ushape.nets.tables import mods_table, show_mods
 
-    show(mods_table(options.axis), show_mods, options.json)
+    with Bar("modifications", len(modifications(options.axis))) as advance:  # slow where costs are not cached yet
+        rows = mods_table(options.axis, advance)
+    show(rows, show_mods, options.json)
 
 
 def nets(options: argparse.Namespace) -> None:
     """List every published network."""
     from ushape.nets.tables import nets_table, show_nets
+    from ushape.nets.zoo import published
 
-    show(nets_table(), show_nets, options.json)
+    with Bar("networks", len(published())) as advance:
+        rows = nets_table(advance)
+    show(rows, show_nets, options.json)
 
 
 def cost(options: argparse.Namespace) -> None:
@@ -27,7 +33,7 @@ def cost(options: argparse.Namespace) -> None:
     from ushape.nets.tables import cost_table, show_costs
 
     specs = [parse(text) for text in options.specs]
-    show(cost_table(specs, options.size, options.classes, timed=options.time), show_costs, options.json)
+    show(cost_table(specs, options.size, options.classes, timed=not options.no_time), show_costs, options.json)
 
 
 def draw(options: argparse.Namespace) -> None:

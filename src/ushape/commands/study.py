@@ -1,34 +1,69 @@
-"""`ushape compare` and `ushape report`."""
+"""`ushape compare`, `ablate` and `report`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ushape.commands.shared import StudyBars, print_scores, read_recipe, say
 from ushape.errors import RunError
 
+if TYPE_CHECKING:
+    from ushape.nets.spec import Spec
+    from ushape.study.factorial import Design
+
 
 def compare(options: argparse.Namespace) -> None:
     """Train and score every arm on every fold and seed; write and name the report."""
-    from ushape.nets.device import pick_device
     from ushape.nets.spec import parse
+
+    specs = [parse(text) for text in options.specs]
+    if len(specs) < 2:
+        raise RunError("compare: give at least two specs; the first is the baseline")
+    _run(options, specs)
+
+
+def _run(
+    options: argparse.Namespace, specs: list[Spec], design: Design | None = None, base: Spec | None = None
+) -> None:
+    from ushape.nets.device import pick_device
     from ushape.report.html import write_report
     from ushape.study.design import open_study, plan_study
     from ushape.study.results import write_results
     from ushape.study.runner import run_study
 
-    specs = [parse(text) for text in options.specs]
-    if len(specs) < 2:
-        raise RunError("compare: give at least two specs; the first is the baseline")
     recipe = read_recipe(options)
     device = pick_device(options.device).type
-    study = plan_study(specs, recipe, options.data, options.mpp, options.folds, options.seeds)
+    places = (options.data, options.mpp, options.folds, options.seeds)
+    study = plan_study(specs, recipe, *places, design=design, base=base, matched=options.match)
     open_study(options.out, study)
+    if options.match:
+        for asked, got in zip(specs, study.specs, strict=True):
+            say(f"{asked.name}: compared as {got.name}", markup=False)
     with StudyBars(options.out, recipe.steps) as watch:
         run_study(study, options.out, options.jobs, watch, device)
     _finish_study(write_results(options.out), write_report(options.out))
+
+
+def ablate(options: argparse.Namespace) -> None:
+    """Train and score the arms of a design over changes of one spec; write and name the report."""
+    from ushape.nets.spec import parse
+    from ushape.study.design import design_specs
+    from ushape.study.factorial import make_design
+
+    base, design = parse(options.spec), make_design(options.design, options.mods, options.halvings)
+    specs = design_specs(base, design)
+    if options.dry_run:
+        for spec, arm in zip(specs, design.arms, strict=True):
+            print(f"{spec.name}  ({', '.join(f for f in design.factors if f in arm) or 'nothing on'})")
+        resolution = f"resolution {design.resolution}" if design.resolution else "nothing aliased"
+        print(f"{len(specs)} arms, {options.folds} folds, {options.seeds} seeds; {resolution}")
+        for effect in design.effects:
+            for sign, factors in effect.aliases:
+                print(f"{effect.name} is seen together with {'-' if sign < 0 else '+'} {' x '.join(factors)}")
+        return
+    _run(options, specs, design, base)
 
 
 def report(options: argparse.Namespace) -> None:
@@ -41,7 +76,15 @@ def report(options: argparse.Namespace) -> None:
 
 def _finish_study(results: dict[str, Any], path: Path) -> None:
     print_scores({arm["name"]: arm["scores"] for arm in results["arms"]}, results["grouping"]["id"])
-    for found in results["comparisons"]:
+    for found in results["effects"]:
+        if found["metric"] == "macro_dice" and found["aggregation"] == "pooled":
+            mixed = f" ({' '.join(found['aliases'])})" if found["aliases"] else ""
+            say(
+                f"{found['effect']}{mixed}: {100 * found['difference']:+.1f} points of pooled macro Dice, "
+                f"95% interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f}, p {found['p_holm']:.2g} (Holm)",
+                markup=False,
+            )
+    for found in results["comparisons"] if not results["design"] else []:
         if found["metric"] == "macro_dice" and found["aggregation"] == "pooled":
             say(
                 f"{found['arm']} - {found['baseline']}: {100 * found['difference']:+.1f} points of pooled macro Dice, "

@@ -28,7 +28,7 @@ def train(options: argparse.Namespace) -> None:
     from ushape.train.run import check_trainable, open_run
 
     recipe, spec = read_recipe(options), parse(options.spec)
-    check_trainable(spec, len(grouping(recipe.grouping).classes))  # before anything is written
+    check_trainable([spec], recipe, len(grouping(recipe.grouping).classes))  # before anything is written
     plan = _plan(options, recipe)
     device = pick_device(options.device)
     check_sizes([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train], recipe.crop)

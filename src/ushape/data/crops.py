@@ -8,6 +8,7 @@ nothing depends on what was drawn before, a resumed run and every arm of a study
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,9 @@ from ushape.data.rois import Pixels
 from ushape.data.stain import jitter_light
 from ushape.errors import DataError
 
-STRIDE = 8
-"""Pixels of a class are looked up on a grid of this stride; a class that the grid misses is looked up in full."""
+STRIDE, POINTS = 8, 2**15
+"""Pixels of a class are looked up on a grid of this stride, wider where it would have more points than this in a ROI:
+memory does not grow with the pixels. A class that the grid misses is looked up in full, and thinned out as well."""
 
 Float = NDArray[np.float32]
 
@@ -115,8 +117,8 @@ class Crops:
 
     def _balanced(self, rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:
         patients = self._places[rng.integers(len(self._places))]  # of one class
-        weights = np.sqrt([len(places) for places in patients])
-        places = patients[rng.choice(len(patients), p=weights / weights.sum())]
+        weights = np.sqrt([pixels for _, pixels in patients])
+        places, _ = patients[rng.choice(len(patients), p=weights / weights.sum())]
         roi, y, x = (int(v) for v in places[rng.integers(len(places))])
         height, width = self.pixels[roi].codes.shape
         side = min(side, height, width)
@@ -124,15 +126,15 @@ class Crops:
         top, left = (v - side // 2 + int(rng.integers(-side // 4, side // 4 + 1)) for v in (y, x))
         return roi, min(max(top, 0), height - side), min(max(left, 0), width - side), side
 
-    def _index(self, patients: int) -> list[list[NDArray[np.int32]]]:
-        """For each class that occurs, for each patient that has it: rows (roi, y, x) of its pixels on the grid."""
+    def _index(self, patients: int) -> list[list[tuple[NDArray[np.int32], int]]]:
+        """For each class that occurs, for each patient that has it: rows (roi, y, x) of its pixels, and how many."""
         found = []
         for label in range(len(self.grouping.classes)):
             by_patient = []
             for rois in self._rois_of[:patients]:
-                rows = [self._pixels_of(label, roi) for roi in rois]
-                if any(len(r) for r in rows):
-                    by_patient.append(np.concatenate(rows))
+                rows, counts = zip(*(self._pixels_of(label, roi) for roi in rois), strict=True)
+                if sum(counts):
+                    by_patient.append((np.concatenate(rows), sum(counts)))
             if by_patient:
                 found.append(by_patient)
         if not found:
@@ -142,10 +144,13 @@ class Crops:
             )
         return found
 
-    def _pixels_of(self, label: int, roi: int) -> NDArray[np.int32]:
+    def _pixels_of(self, label: int, roi: int) -> tuple[NDArray[np.int32], int]:
+        """Rows (roi, y, x) of pixels of a class, and about how many pixels they stand for."""
         codes = self.pixels[roi].codes
-        stride = STRIDE
-        at = np.argwhere(self.grouping.table[codes[::stride, ::stride]] == label) * stride
+        stride = max(STRIDE, math.ceil(math.sqrt(codes.size / POINTS)))
+        at, each = np.argwhere(self.grouping.table[codes[::stride, ::stride]] == label) * stride, stride**2
         if not len(at) and np.isin(codes, np.flatnonzero(self.grouping.table == label)).any():
-            at = np.argwhere(self.grouping.table[codes] == label)
-        return np.column_stack([np.full(len(at), roi), at]).astype(np.int32)
+            at, each = np.argwhere(self.grouping.table[codes] == label), 1
+        count = len(at) * each
+        at = at[:: math.ceil(len(at) / POINTS) or 1]
+        return np.column_stack([np.full(len(at), roi), at]).astype(np.int32), count

@@ -72,7 +72,7 @@ def make_folds(counts: Mapping[str, Counts], grouping: Grouping, folds: int, see
         if empty:
             raise DataError(
                 f"fold {fold + 1}/{folds}: no training patient has a pixel of {', '.join(empty)} ({grouping.id}): "
-                "use more folds, another seed, or a grouping without it"
+                "use more folds, or a grouping without it"
             )
         names = [tuple(patients[i] for i in part) for part in (test, rest[validation], train)]
         made.append(Fold(*names))

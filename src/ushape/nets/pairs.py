@@ -46,6 +46,12 @@ def refusal(spec: Spec) -> str | None:
                     f"topology=full-scale brings its own way across and up, {axis}={spec.choice(axis).name} would have "
                     f"no effect: leave {axis} out, or choose topology=plain"
                 )
+    if spec.block.name == "none" and spec.depth != default.depth:
+        return f"block=none computes nothing, depth={spec.depth} would have no effect: leave depth out"
+    if dict(spec.topology.options).get("inner") and not foreign:
+        return (
+            "inner=1 gives nodes the encoder's widths, which without encoder=timm:... are the decoder's: leave it out"
+        )
     if foreign and spec.topology.name != "double" and not dict(spec.encoder.options).get("full"):
         for axis in ("stem", "down"):
             if chosen(axis):

@@ -167,24 +167,25 @@ _RONNEBERGER = "Ronneberger et al. 2015, arXiv:1505.04597"
 _SEED = "UNET_modifications (DPB); dilations are our assumption"
 register("stem", "none", "the image goes straight into the first level", _RONNEBERGER, "plain:identity_stem")
 register("stem", "dilated-parallel-3", "three parallel dilated convolutions, concatenated", _SEED,
-         "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 4))  # fmt: skip
+         "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 3))  # fmt: skip
 register("stem", "dilated-parallel-5", "five parallel dilated convolutions, concatenated", _SEED,
-         "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 4, 8, 16))  # fmt: skip
+         "blocks.dilated_parallel:DilatedParallelStem", dilations=(1, 2, 3, 5, 7))  # fmt: skip
 register("stem", "residual", "two convolutions with a shortcut", "UNET_modifications (residual input)",
          "stems.experiments:ResidualStem")  # fmt: skip
 register("stem", "dilated-series", "dilated convolutions one after another", _SEED,
-         "stems.experiments:DilatedSeriesStem", dilations=(1, 2, 4))  # fmt: skip
+         "stems.experiments:DilatedSeriesStem", dilations=(1, 2, 3))  # fmt: skip
 register("stem", "atrous-4", "four parallel atrous convolutions, concatenated", _SEED,
          "stems.experiments:AtrousStem", dilations=(1, 2, 3, 5))  # fmt: skip
 register("block", "plain", "3x3 convolutions in series", _RONNEBERGER, "blocks.plain:PlainBlock")
+register("block", "none", "nothing but a 1x1 convolution where the width changes", "ablation", "blocks.plain:NoBlock")
 register("block", "residual", "convolutions learn F(x) of y = F(x) + x", "He et al. 2016, arXiv:1512.03385",
          "blocks.residual:ResidualBlock")  # fmt: skip
 register("block", "dense", "each convolution sees all features before it",
          "Huang et al. 2017, arXiv:1608.06993", "blocks.dense:DenseBlock")  # fmt: skip
 register("block", "dilated-parallel-3", "three dilations side by side in every level", _SEED,
-         "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 4))  # fmt: skip
+         "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 3))  # fmt: skip
 register("block", "dilated-parallel-5", "five dilations side by side in every level", _SEED,
-         "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 4, 8, 16))  # fmt: skip
+         "blocks.dilated_parallel:DilatedParallelBlock", dilations=(1, 2, 3, 5, 7))  # fmt: skip
 register("block", "residual-pre", "normalise and activate before each convolution; nothing on the identity's path",
          "He et al. 2016b, arXiv:1603.05027", "blocks.residual_pre:ResidualPreBlock")  # fmt: skip
 register("block", "bottleneck", "residual with a narrow 3x3 between 1x1 convolutions",
@@ -200,7 +201,7 @@ register("block", "multi-inception", "inception modules in series, all of them j
          "multi-inception U-Net; the module of Szegedy et al. 2016, arXiv:1512.00567, is our assumption",
          "blocks.inception:MultiInceptionBlock")  # fmt: skip
 register("block", "dilated-series", "dilated convolutions one after another in every level", _SEED,
-         "blocks.dilated_series:DilatedSeriesBlock", dilations=(1, 2, 4))  # fmt: skip
+         "blocks.dilated_series:DilatedSeriesBlock", dilations=(1, 2, 3))  # fmt: skip
 register("block", "atrous-4-dense", "four atrous branches a unit, dense connections", _SEED,
          "blocks.atrous:AtrousDenseBlock", dilations=(1, 2, 3, 5))  # fmt: skip
 register("block", "atrous-4-residual", "four atrous branches a unit, with a shortcut", _SEED,
@@ -236,7 +237,7 @@ register("block", "selective-scan", "a selective state-space scan in four direct
 register("down", "max-pool", "2x2 max-pooling", _RONNEBERGER, "resampling.plain:MaxPool")
 register("down", "avg-pool", "2x2 mean", "LeCun et al. 1998", "resampling.plain:AvgPool")
 register("down", "strided", "a convolution of stride 2 learns what to keep",
-         "Springenberg et al. 2015, arXiv:1412.6806", "resampling.strided:Strided", kernel=3)  # fmt: skip
+         "Springenberg et al. 2015, arXiv:1412.6806", "resampling.strided:Strided", kernel=3, first=0)  # fmt: skip
 register("down", "blur-pool", "max-pooling, smoothed before it is thinned out", "Zhang 2019, arXiv:1904.11486",
          "resampling.blur_pool:BlurPool", size=4)  # fmt: skip
 register("down", "patch-merging", "each 2x2 pixels become one, by a linear map", "Liu et al. 2021, arXiv:2103.14030",
@@ -252,6 +253,9 @@ register("up", "pixel-shuffle", "a convolution gives the four pixels of each pix
          "Shi et al. 2016, arXiv:1609.05158", "resampling.pixel_shuffle:PixelShuffle", kernel=3)  # fmt: skip
 register("up", "patch-expanding", "each pixel becomes 2x2, by a linear map", "Cao et al. 2021, arXiv:2105.05537",
          "resampling.patch:PatchExpanding")  # fmt: skip
+register("up", "narrow-transposed", "transposed convolution between 1x1 convolutions to fewer channels and back",
+         "Chaurasia and Culurciello 2017, arXiv:1707.03718", "resampling.narrow:NarrowTransposed",
+         kernel=3, reduction=4)  # fmt: skip
 register("up", "dysample", "linear interpolation at points that are learned", "Liu et al. 2023, arXiv:2308.15085",
          "resampling.dysample:DySample", groups=4)  # fmt: skip
 register("skip", "concatenate", "encoder features join the decoder's unchanged", _RONNEBERGER,
@@ -269,7 +273,10 @@ register("skip", "semantic-gap", "residual units with growing dilations on the w
          dilations=(1, 2, 4))  # fmt: skip
 register("skip", "channel-transformer", "channels of all levels attend to each other, then the decoder weighs them",
          "Wang et al. 2022 (UCTransNet), arXiv:2109.04335", "skips.channel_transformer:ChannelGate",
-         layers=4, heads=4)  # fmt: skip
+         layers=4, heads=4, grid=0)  # fmt: skip
+register("skip", "multi-scale-gate", "three receptive fields vote on which encoder features are raised",
+         "Tang et al. 2022, CMU-Net, arXiv:2210.13012", "skips.multi_scale_gate:MultiScaleGate",
+         dilation=2)  # fmt: skip
 register("bridge", "none", "nothing between encoder and decoder", _RONNEBERGER, "plain:identity")
 register("bridge", "aspp", "parallel dilations and image pooling at the bottom",
          "Chen et al. 2017, arXiv:1706.05587", "bridges.aspp:ASPP", rates=(6, 12, 18))  # fmt: skip
@@ -279,10 +286,12 @@ register("bridge", "transformer", "transformer layers at the bottom", "Chen et a
          "bridges.transformer:Transformer", layers=4, heads=8)  # fmt: skip
 register("bridge", "non-local", "every position at the bottom sees every other", "Wang et al. 2018, arXiv:1711.07971",
          "bridges.non_local:NonLocal")  # fmt: skip
+register("bridge", "conv-mixer", "large depthwise and 1x1 convolutions at the bottom",
+         "Tang et al. 2022, CMU-Net, arXiv:2210.13012", "bridges.conv_mixer:ConvMixer", layers=7, kernel=7)  # fmt: skip
 register("encoder", "own", "the spec's own stem, blocks and down-sampling", _RONNEBERGER, "encoders.own:OwnEncoder")
 register("topology", "plain", "level by level, each from the one below", _RONNEBERGER, "topology.plain:PlainTopology")
 register("topology", "nested", "nested decoders with dense skips", "Zhou et al. 2018 (UNet++), arXiv:1807.10165",
-         "topology.nested:NestedTopology")  # fmt: skip
+         "topology.nested:NestedTopology", inner=0)  # fmt: skip
 register("topology", "full-scale", "every decoder level sees all levels",
          "Huang et al. 2020 (UNet 3+), arXiv:2004.08790", "topology.full_scale:FullScaleTopology")  # fmt: skip
 register("topology", "double", "a second U looks where the first one saw something",

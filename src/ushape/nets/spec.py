@@ -184,6 +184,25 @@ def parse(text: str) -> Spec:
     return spec
 
 
+def modify(spec: Spec, change: str) -> Spec:
+    """The spec with one change, written as in a spec's string: `residual`, `aspp[rates=2-4-6]`, `norm=instance`.
+
+    SpecError where the change cannot be read, changes nothing, or its axis is changed already.
+    """
+    axis, equals, _ = change.partition("=")
+    if equals and axis in AXES:
+        changed, _ = _brackets([(axis, change[len(axis) + 1 :])], Spec())
+    else:
+        changed = parse(f"unet+{change}")
+        (axis,) = [each for each in AXES if changed.choice(each) != Spec().choice(each)] or [""]
+    if not axis or changed == Spec():
+        raise SpecError(f"{change!r} changes nothing: it is what a plain U-Net has")
+    if spec.choice(axis) != Spec().choice(axis):
+        raise SpecError(f"{change!r} and {str(spec.choice(axis))!r} are both on the axis {axis}: keep one of them")
+    made: dict[str, Any] = {axis: changed.choice(axis)}
+    return replace(spec, **made)
+
+
 def _begin(base: str) -> Spec:
     """What a spec's first word stands for, before its brackets."""
     if base == "unet":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,11 @@ REFERENCE = Spec(widths=(16, 32, 64, 128, 256))
 """The network that modifications are put on to show what they cost: unet[width=16]."""
 
 
-def mods_table(axis: str | None = None) -> list[dict[str, Any]]:
+def mods_table(axis: str | None = None, progress: Callable[[], object] = lambda: None) -> list[dict[str, Any]]:
     """One row for each modification, or for those of one axis; SpecError where there is no such axis.
 
     `parameters` and `flops` are those of the reference with that one change, over those of the reference itself
-    (1.0: the same); None where the reference cannot carry the modification.
+    (1.0: the same); None where the reference cannot carry the modification. `progress` is called after each row.
     """
     if axis is not None and axis not in AXES:
         raise SpecError(f"unknown axis {axis!r} (axes: {', '.join(AXES)})")
@@ -42,11 +42,12 @@ def mods_table(axis: str | None = None) -> list[dict[str, Any]]:
             pass
         row = {"name": m.name, "axis": m.axis, "default": default, "changes": m.summary}
         rows.append({**row, "paper": m.source, "year": year(m.source), **relative})
+        progress()
     return rows
 
 
-def nets_table() -> list[dict[str, Any]]:
-    """One row for each published network, oldest first.
+def nets_table(progress: Callable[[], object] = lambda: None) -> list[dict[str, Any]]:
+    """One row for each published network, oldest first; `progress` is called after each.
 
     `params` and `flops` are ours, for `in_channels`, `classes` and an image of `size` x `size`; `published` is the
     count that `pin` names (None: none was published). `checked` says what of the network's faithfulness was tested.
@@ -60,13 +61,14 @@ def nets_table() -> list[dict[str, Any]]:
         row |= {"size": network.size, "flops": counts["flops"]}
         row |= {"published": network.parameters, "pin": network.pin, "checked": checked(network), "note": network.note}
         rows.append(row)
+        progress()
     return sorted(rows, key=lambda row: row["year"] or 0)
 
 
 def checked(network: Published) -> str:
     """What tests show of a network: where its parameter count stands, and whose outputs it gives."""
     if network.parameters is None:
-        count = "no published count"
+        count = f"no count to compare with: {network.pin}"
     elif network.ours is None:
         count = f"parameters equal: {network.pin}"
     else:
@@ -93,13 +95,22 @@ def _giga(row: dict[str, Any]) -> str:
 
 
 def cost_table(
-    specs: Sequence[Spec], size: int = 256, classes: int = 5, in_channels: int = 3, timed: bool = False
+    specs: Sequence[Spec], size: int = 256, classes: int = 5, in_channels: int = 3, timed: bool = True
 ) -> list[dict[str, Any]]:
-    """One row for each spec: its name and the fields of its `Cost`; `seconds` only where `timed`."""
+    """One row for each spec: its name and the fields of its `Cost`; `seconds` only where `timed`.
+
+    Seconds are measured now, all specs taking turns, so that the rows compare.
+    """
     rows = []
     for spec in specs:
-        row = {"name": spec.name, "size": size, **cost(spec, in_channels, classes, size, timed).to_dict()}
-        rows.append({k: v for k, v in row.items() if timed or k != "seconds"})
+        row = {"name": spec.name, "size": size, **cost(spec, in_channels, classes, size).to_dict()}
+        del row["seconds"]
+        rows.append(row)
+    if timed:
+        from ushape.nets.count import seconds
+
+        for row, taken in zip(rows, seconds(specs, in_channels, classes, size), strict=True):
+            row["seconds"] = taken
     return rows
 
 
@@ -147,18 +158,24 @@ def show_nets(rows: list[dict[str, Any]]) -> Table:
 def show_costs(rows: list[dict[str, Any]]) -> Table:
     """Rows of `cost_table` for a rich console."""
     sizes = {row["size"] for row in rows}
-    caption = f"one image of {'/'.join(map(str, sorted(sizes)))}² px in float32; FLOPs are 2 x multiply-accumulate"
+    caption = f"one image of {'/'.join(map(str, sorted(sizes)))}² px in float32; "
+    caption += "FLOPs are 2 x multiply-accumulate; speed on one core"
     table = Table(box=box.SIMPLE_HEAD, caption=caption if rows else None)
     table.add_column("network", overflow="fold")
     timed = any("seconds" in row for row in rows)
-    for heading in ("parameters", "GFLOPs", "field, px", "memory", "to train", *(["seconds"] if timed else [])):
+    for heading in ("parameters", "GFLOPs", "field, px", "memory", "to train", *(["speed"] if timed else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         field = row["receptive_field"]
         cells = [f"{row['parameters']:,}", _digits(row["flops"] / 1e9), "global" if field is None else str(field)]
         cells += [memory(row["activation_bytes"]), memory(row["saved_bytes"])]
-        table.add_row(escape(row["name"]), *cells, *([f"{row['seconds']:.3g}"] if timed else []))
+        table.add_row(escape(row["name"]), *cells, *([_speed(row)] if timed else []))
     return table
+
+
+def _speed(row: dict[str, Any]) -> str:
+    """Image pixels a second of a row of `cost_table`."""
+    return f"{row['size'] ** 2 / row['seconds'] / 1e6:.2g} Mpx/s"
 
 
 def memory(count: int) -> str:

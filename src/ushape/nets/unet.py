@@ -22,6 +22,7 @@ a module with one of these signatures; a part with options takes them as keyword
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,13 @@ class _Maker:
         module: nn.Module = _part(self.spec, axis)(*arguments, self.style)
         return module
 
-    def level(self, cin: int, cout: int) -> nn.Module:
-        return nn.Sequential(_part(self.spec, "block")(cin, cout, self.of_block), self.attention(cout))
+    def level(self, cin: int, cout: int, done: int = 0) -> nn.Module:
+        if done >= self.spec.depth:
+            raise SpecError(
+                f"depth={self.spec.depth} leaves a level nothing behind down={self.spec.down}: give 2 or more"
+            )
+        style = replace(self.of_block, depth=self.spec.depth - done)
+        return nn.Sequential(_part(self.spec, "block")(cin, cout, style), self.attention(cout))
 
     def attention(self, channels: int) -> nn.Module:
         return self.make("attention", channels)
@@ -211,13 +217,14 @@ def build(
     in_channels: int = 3,
     classes: int = 5,
     seed: int | None = None,
-    pretrained: Path | None = None,
+    pretrained: Path | str | None = None,
 ) -> Network:
     """The network of a spec (or its string). The same seed gives the same weights; None: torch's own state.
 
     Weights: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in, for convolutions, unless a part says
-    otherwise. pretrained: a safetensors file with the weights of the spec's timm encoder, as timm names them.
-    SpecError where the spec cannot be read or built, or the file does not fit.
+    otherwise. pretrained, for a spec with a timm encoder: a safetensors file with its weights, as timm names them, or
+    the word "imagenet": from an installed package (the extra `imagenet`: tf_efficientnet_lite0, 1 and 2), else what
+    timm downloads. SpecError where the spec cannot be read or built, or the weights cannot be had or do not fit.
     """
     spec = parse(spec) if isinstance(spec, str) else spec
     make: type[Network] = UNet if spec.network.name == "unet" else Whole

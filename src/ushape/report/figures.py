@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ushape.report.results import Comparison, Curve
+from ushape.report import words
+from ushape.report.results import Comparison, Curve, Effect
 from ushape.report.words import interval, side
 
 INK, MUTED, RULE, BETTER, WORSE, PAGE = (f"#0a0b0{i}" for i in range(1, 7))
@@ -43,8 +44,8 @@ STYLE: Any = {
 }  # fmt: skip
 
 
-def forest(comparisons: Sequence[Comparison], span: tuple[float, float], label: str) -> str:
-    """Difference to the first arm in points, a row for each arm, with its interval and a line at zero."""
+def forest(comparisons: Sequence[Comparison | Effect], span: tuple[float, float], label: str) -> str:
+    """Differences in points, a row for each arm or effect, with its interval and a line at zero."""
     n = len(comparisons)
     with _style():
         figure = Figure(figsize=(WIDTH, 0.5 + 0.5 * n))
@@ -53,7 +54,9 @@ def forest(comparisons: Sequence[Comparison], span: tuple[float, float], label: 
             y = n - 1 - row
             axes.plot([0, 0], [y - 0.5, y + 0.12], color=MUTED, lw=0.9, zorder=1)  # below the words of the row
             number, bounds = interval(c)
-            axes.text(0, y + 0.29, _short(c.arm, 58), transform=axes.get_yaxis_transform(), va="center", size=9)
+            axes.text(
+                0, y + 0.29, _short(words.label(c), 58), transform=axes.get_yaxis_transform(), va="center", size=9
+            )
             axes.text(1.52, y - 0.08, f"{number} {bounds}", transform=axes.get_yaxis_transform(), va="center",
                       ha="right", size=9)  # fmt: skip
             if c.difference is None or c.low is None or c.high is None:
@@ -71,7 +74,7 @@ def forest(comparisons: Sequence[Comparison], span: tuple[float, float], label: 
         return _svg(figure, label)
 
 
-def span(comparisons: Sequence[Comparison]) -> tuple[float, float]:
+def span(comparisons: Sequence[Comparison | Effect]) -> tuple[float, float]:
     """One x-range in points for all forest plots of a report, so that panels can be compared; zero is inside."""
     ends = [100 * v for c in comparisons for v in (c.low, c.high, c.difference) if v is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])

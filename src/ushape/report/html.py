@@ -44,11 +44,14 @@ def render(study: Path, results: Results) -> str:
         results=results,
         style=Markup(style),
         title=words.question(results),
-        verdicts=[_verdict(results, arm.name) for arm in results.arms[1:]],
+        verdicts=_verdicts(results),
         table=table(results),
         absences=words.absences(results),
         limits=words.limits(results),
         forests=_forests(results),
+        caution=words.caution(results),
+        effects=_effects(results),
+        design=words.design(results),
         confusions=[(arm.name, _shares(arm.confusion)) for arm in results.arms],
         curves=_curves(results),
         fold_colours={c.fold: figures.fold_colour(c.fold) for c in sorted(results.curves, key=lambda c: c.fold)},
@@ -68,6 +71,29 @@ def setting(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(setting, value)) or words.NONE
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _verdicts(results: Results) -> list[tuple[int, tuple[str, ...]]]:
+    """A sentence for each main effect of an ablation, else for each arm."""
+    if results.design:
+        told = [e for e in results.effects if (e.metric, e.aggregation) == ("macro_dice", "pooled")]
+        return [(words.side(e), words.effect(e)) for e in told if e.effect in results.design.factors]
+    return [_verdict(results, arm.name) for arm in results.arms[1:]]
+
+
+def _effects(results: Results) -> list[tuple[str, Markup]]:
+    """Title and SVG of each panel of effects."""
+    panels = []
+    span = figures.span(results.effects)
+    for aggregation in AGGREGATIONS:
+        for metric in METRICS:
+            shown = [e for e in results.effects if (e.metric, e.aggregation) == (metric, aggregation)]
+            title = f"{words.AGGREGATION[aggregation]} {words.METRIC[metric]}"
+            told = "; ".join(f"{words.label(e)} {' '.join(words.interval(e))}" for e in shown)
+            if shown:
+                label = f"Effects on {title}, points: {told}"
+                panels.append((title[0].upper() + title[1:], Markup(figures.forest(shown, span, label))))
+    return panels
 
 
 def _verdict(results: Results, arm: str) -> tuple[int, tuple[str, ...]]:

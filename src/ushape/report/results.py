@@ -80,7 +80,31 @@ class Comparison:
     high: float | None
     confidence: float
     patients: int
-    resamples: int
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a modification, or two together, do to a score of an ablation."""
+
+    effect: str
+    aliases: list[str]
+    metric: str
+    aggregation: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    p_holm: float | None
+    patients: int
+
+
+@dataclass(frozen=True)
+class Design:
+    kind: str
+    factors: list[str]
+    resolution: int | None
+    words: list[str]
 
 
 @dataclass(frozen=True)
@@ -127,6 +151,9 @@ class Results:
     rois: dict[str, Roi]
     curves: list[Curve]
     versions: dict[str, Any] = field(default_factory=dict)
+    effects: list[Effect] = field(default_factory=list)
+    design: Design | None = field(default_factory=lambda: None)
+    matched: str | None = field(default_factory=lambda: None)
 
     def comparison(self, arm: str, metric: str, aggregation: str) -> Comparison | None:
         """The comparison of `arm` with the first arm; None for the first arm itself."""

@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from ushape.data.rois import find_rois, fingerprint, open_pixels
 from ushape.data.splits import Fold, class_counts, make_folds
 from ushape.errors import RunError
 from ushape.files import read_json, read_yaml, write_json, write_text
+from ushape.nets.budget import By, match
 from ushape.nets.plugin import files, hashes
-from ushape.nets.spec import Spec, parse
+from ushape.nets.spec import Spec, modify, parse
+from ushape.study.factorial import Design, make_design
 from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.run import RunPlan, check_trainable, claim
 
 FOLD_SEED = 0
-"""Folds depend on the data alone: every study of one folder has the same ones."""
+"""Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class Study:
     fingerprint: str
     shares: tuple[dict[str, float], ...] = ()
     """For each fold, the share of each class's pixels that its test patients hold."""
+    design: Design | None = None
+    """Of an ablation: `specs` are its arms, in its order."""
+    base: Spec | None = None
+    """What an ablation's changes are made to."""
+    matched: By | None = None
+    """What widths were solved for, so that all arms cost what the first one does; None: as they were given."""
 
     @property
     def arms(self) -> dict[str, Spec]:
@@ -69,16 +78,37 @@ class Study:
         return RunPlan(self.arms[arm], self.recipe, seed, self.data, mpp=self.mpp, **parts)
 
 
-def plan_study(specs: list[Spec], recipe: Recipe, data: Path, mpp: float | None, folds: int, seeds: int) -> Study:
-    """Look at the data and fix folds; DataError or RunError where they cannot be made."""
+def design_specs(base: Spec, design: Design) -> list[Spec]:
+    """The spec of each arm of a design over changes of a base; SpecError where two of them share an axis."""
+    return [reduce(modify, [f for f in design.factors if f in arm], base) for arm in design.arms]
+
+
+def matched_specs(specs: list[Spec], by: By, classes: int) -> list[Spec]:
+    """The specs with widths at which they cost what the first one does; SpecError where none comes close enough."""
+    return [specs[0], *(match(spec, specs[0], by, classes=classes) for spec in specs[1:])]
+
+
+def plan_study(
+    specs: list[Spec],
+    recipe: Recipe,
+    data: Path,
+    mpp: float | None,
+    folds: int,
+    seeds: int,
+    design: Design | None = None,
+    base: Spec | None = None,
+    matched: By | None = None,
+) -> Study:
+    """Look at the data and fix folds; with `matched` first solve widths. DataError or RunError where that fails."""
+    if matched:
+        specs = matched_specs(specs, matched, len(grouping(recipe.grouping).classes))
     if len(specs) != len(set(specs)):
         twice = next(s for s in specs if specs.count(s) > 1)
         raise RunError(f"{twice.name} is given twice: an arm is compared with others, not with itself")
     if seeds < 1:
         raise RunError(f"--seeds {seeds}: give at least 1")
     rois, groups = find_rois(data, mpp), grouping(recipe.grouping)
-    for spec in specs:
-        check_trainable(spec, len(groups.classes))  # refused before anything is trained
+    check_trainable(specs, recipe, len(groups.classes))  # refused before anything is trained
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
     check_sizes(pixels, recipe.crop)
     counts = class_counts(pixels, groups)
@@ -91,7 +121,9 @@ def plan_study(specs: list[Spec], recipe: Recipe, data: Path, mpp: float | None,
         }
         for fold in made
     ]
-    return Study(tuple(specs), recipe, data, mpp, tuple(made), seeds, fingerprint(rois), tuple(shares))
+    return Study(
+        tuple(specs), recipe, data, mpp, tuple(made), seeds, fingerprint(rois), tuple(shares), design, base, matched
+    )
 
 
 def open_study(folder: Path, study: Study) -> None:
@@ -102,6 +134,9 @@ def open_study(folder: Path, study: Study) -> None:
     content = {
         "specs": [spec.name for spec in study.specs],
         "plugins": hashes(study.specs),
+        "design": _told(study.design),
+        "base": study.base.name if study.base else None,
+        "matched": study.matched,
         "recipe": study.recipe.to_dict(),
         "data": str(study.data.resolve()),
         "mpp": study.mpp,
@@ -137,9 +172,19 @@ def read_study(folder: Path) -> Study:
             seeds=data["seeds"],
             fingerprint=data["fingerprint"],
             shares=shares,
+            design=make_design(**data["design"]) if data["design"] else None,
+            base=parse(data["base"]) if data["base"] else None,
+            matched=data["matched"],
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error
+
+
+def _told(design: Design | None) -> dict[str, Any] | None:
+    """What `make_design` needs to make it again."""
+    if design is None:
+        return None
+    return {"kind": design.kind, "factors": list(design.factors), "halvings": design.halvings}
 
 
 def arm_folder(spec: Spec) -> str:

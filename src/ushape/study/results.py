@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from ushape.nets.weights import load_tensors
 from ushape.predict.outputs import save_labels
 from ushape.predict.score import scores, summary
 from ushape.study.design import FOLD_SEED, Study, read_study
+from ushape.study.factorial import Design
 from ushape.study.runner import is_finished
-from ushape.study.statistics import AGGREGATIONS, METRICS, paired_difference
+from ushape.study.statistics import AGGREGATIONS, METRICS, Difference, contrasts, holm, paired_differences
 from ushape.train.loop import read_log
 
 WIDEST = 1024
@@ -66,7 +68,10 @@ def write_results(folder: Path) -> dict[str, Any]:
         "recipe": study.recipe.to_dict(),
         "versions": read_yaml(folder / "study.yaml")["versions"],
         "arms": [_arm(study, folder, arm, spec, evidence, rois, groups) for arm, spec in study.arms.items()],
-        "comparisons": _comparisons(study, evidence, rois),
+        "comparisons": _comparisons(study, evidence, rois, fold_of),
+        "design": _design(study.design),
+        "matched": study.matched,
+        "effects": _effects(study, evidence, rois, fold_of),
         "rois": {n: _roi(study, evidence, roi, fold_of[roi.patient], groups) for n, roi in rois.items()},
         "curves": [_curve(study, folder, *run) for run in study.runs()],
     }
@@ -109,26 +114,65 @@ def _arm(
     }
 
 
-def _comparisons(study: Study, evidence: Evidence, rois: dict[str, Roi]) -> list[dict[str, Any]]:
-    def by_patient(arm: str) -> NDArray[np.int64]:
-        """[seeds, patients, classes, classes], patients in the order of their names."""
-        patients = sorted({roi.patient for roi in rois.values()})
-        return np.stack(
-            [
-                np.stack([sum(m for r, m in evidence[arm, s].items() if rois[r].patient == p) for p in patients])
-                for s in range(study.seeds)
-            ]
-        )
+def _matrices(study: Study, evidence: Evidence, rois: dict[str, Roi]) -> list[NDArray[np.int64]]:
+    """Of each arm [seeds, patients, classes, classes], patients in the order of their names."""
+    patients = sorted({roi.patient for roi in rois.values()})
 
-    baseline, *others = study.arms
-    made = []
-    for arm in others:
-        for aggregation in AGGREGATIONS:
-            for metric in METRICS:
-                found = paired_difference(by_patient(arm), by_patient(baseline), metric, aggregation)
-                pair = {"arm": study.arms[arm].name, "baseline": study.arms[baseline].name}
-                made.append(pair | {k: _rounded(v) for k, v in vars(found).items()})
-    return made
+    def of(arm: str, seed: int) -> list[NDArray[np.int64]]:
+        return [sum(m for r, m in evidence[arm, seed].items() if rois[r].patient == p) for p in patients]  # type: ignore[misc]
+
+    return [np.stack([np.stack(of(arm, seed)) for seed in range(study.seeds)]) for arm in study.arms]
+
+
+def _comparisons(
+    study: Study, evidence: Evidence, rois: dict[str, Roi], fold_of: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Every arm with the first, in every metric; p-values adjusted over the arms."""
+    names = [spec.name for spec in study.specs]
+    first, *others = _matrices(study, evidence, rois)
+    folds = [fold_of[p] for p in sorted(fold_of)]
+
+    def compare(metric: str, aggregation: str) -> list[Difference]:
+        return paired_differences(others, first, metric, aggregation, folds=folds)
+
+    return _told([{"arm": name, "baseline": names[0]} for name in names[1:]], compare)
+
+
+def _effects(study: Study, evidence: Evidence, rois: dict[str, Roi], fold_of: dict[str, int]) -> list[dict[str, Any]]:
+    """Main effects and interactions of an ablation, in every metric; p-values adjusted over the effects."""
+    if study.design is None:
+        return []
+    matrices, effects = _matrices(study, evidence, rois), study.design.effects
+    folds = [fold_of[p] for p in sorted(fold_of)]
+
+    def compare(metric: str, aggregation: str) -> list[Difference]:
+        return contrasts(matrices, [e.weights for e in effects], metric, aggregation, folds=folds)
+
+    aliases = [[("- " if sign < 0 else "+ ") + " x ".join(names) for sign, names in e.aliases] for e in effects]
+    labels = [{"effect": e.name, "aliases": told} for e, told in zip(effects, aliases, strict=True)]
+    return _told(labels, compare)
+
+
+def _told(labels: list[dict[str, Any]], compare: Callable[[str, str], list[Difference]]) -> list[dict[str, Any]]:
+    """Rows of results.json: for each label its difference in every metric and aggregation, with Holm's p."""
+    made: list[list[dict[str, Any]]] = [[] for _ in labels]
+    if not labels:
+        return []
+    for aggregation in AGGREGATIONS:
+        for metric in METRICS:
+            found = compare(metric, aggregation)
+            adjusted = holm([each.p for each in found])
+            for label, rows, each, p in zip(labels, made, found, adjusted.tolist(), strict=True):
+                shown = {k: _rounded(v) for k, v in vars(each).items() if k not in ("seeds", "uncertainty")}
+                rows.append(label | shown | {"p_holm": _rounded(p)})
+    return [row for rows in made for row in rows]
+
+
+def _design(design: Design | None) -> dict[str, Any] | None:
+    if design is None:
+        return None
+    words = [" x ".join(word) for word in design.words]
+    return {"kind": design.kind, "factors": list(design.factors), "resolution": design.resolution, "words": words}
 
 
 def _roi(study: Study, evidence: Evidence, roi: Roi, fold: int, groups: Grouping) -> dict[str, Any]:
@@ -187,8 +231,14 @@ def _command(study: Study, folder: Path) -> str:
     import shlex
 
     changed = {k: v for k, v in study.recipe.to_dict().items() if v != type(study.recipe)().to_dict()[k]}
-    words = ["ushape", "compare", *(spec.name for spec in study.specs), "--data", study.data.name]
-    words += ["--out", folder.name, "--folds", str(len(study.folds)), "--seeds", str(study.seeds)]
+    if study.design:
+        words = ["ushape", "ablate", str(study.base), "--mods", *study.design.factors, "--design", study.design.kind]
+        words += ["--halvings", str(study.design.halvings)] if study.design.halvings else []
+    else:
+        words = ["ushape", "compare", *(spec.name for spec in study.specs)]
+    words += ["--data", study.data.name, "--out", folder.name]
+    words += ["--folds", str(len(study.folds)), "--seeds", str(study.seeds)]
+    words += ["--match", study.matched] if study.matched else []
     words += [word for name in hashes(study.specs) for word in ("--plugin", f"{folder.name}/plugins/{name}")]
     words += ["--mpp", f"{study.mpp:g}"] if study.mpp else []
     words += ["--set", *(f"{k}={v}" for k, v in changed.items())] if changed else []

@@ -38,7 +38,7 @@ from ushape.predict.score import Matrix, macro_dice, plain
 from ushape.threads import Lanes
 from ushape.train.losses import segmentation_loss
 from ushape.train.recipe import Recipe
-from ushape.train.run import RunPlan
+from ushape.train.run import RunPlan, pretrained
 
 Progress = Callable[[int, float], None]
 """Called after each step with the number of steps done and the loss."""
@@ -91,7 +91,7 @@ class _Run:
         settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness)
         self.crops, self.validation = Crops(pixels, self.grouping, settings, plan.seed), validation
 
-        net = build(plan.spec, in_channels=3, classes=len(self.grouping.classes), seed=plan.seed)
+        net = build(plan.spec, 3, len(self.grouping.classes), plan.seed, pretrained(plan.spec, recipe))
         self.net: Network = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         self.replicas = [copy.deepcopy(self.net.train()) for _ in range(recipe.shards)]

@@ -20,6 +20,8 @@ class Recipe:
     jitter; scale, reach of the zoom (windows of 1 / (1 + scale) to 1 + scale times the crop); sharpness, largest
     blur, and sharpening by the same, in px.
 
+    Network: pretrained, `imagenet` starts a timm encoder from ImageNet weights (others start from random ones anyway).
+
     Optimisation: steps of batch crops; shards, parts of
     a batch that are computed apart (batch normalisation sees one part; the result does not depend on how many
     threads compute them); AdamW with a one-cycle schedule to `rate` after a share `warmup` of the steps;
@@ -37,7 +39,8 @@ class Recipe:
     stain: float = 0.3
     scale: float = 0.5
     sharpness: float = 0.8
-    steps: int = 700
+    pretrained: Literal["none", "imagenet"] = "none"
+    steps: int = 800
     batch: int = 16
     shards: int = 4
     rate: float = 2e-3
@@ -47,7 +50,7 @@ class Recipe:
     ema: float = 0.99
     dice: float = 1.0
     validations: int = 6
-    tta: Literal["none", "flips", "d4"] = "flips"
+    tta: Literal["none", "flips", "d4"] = "d4"
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ushape import __version__
 from ushape.data.rois import Roi, find_rois
-from ushape.errors import RunError, SpecError, UshapeError
+from ushape.errors import RecipeError, RunError, SpecError, UshapeError
 from ushape.files import read_yaml, write_yaml
 from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
@@ -57,10 +58,24 @@ class RunPlan:
         }
 
 
-def check_trainable(spec: Spec, classes: int) -> None:
-    """SpecError where a network cannot be built, or gives scores of a smaller area than the labels."""
-    if build(spec, classes=classes).shrink:
-        raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
+def pretrained(spec: Spec, recipe: Recipe) -> str | None:
+    """The weights that a network starts from, as `build` takes them: only a timm encoder has any."""
+    return recipe.pretrained if recipe.pretrained != "none" and spec.encoder.name.startswith("timm:") else None
+
+
+def check_trainable(specs: Sequence[Spec], recipe: Recipe, classes: int) -> None:
+    """SpecError where a network cannot be built, has no such weights, or scores a smaller area than the labels.
+
+    RecipeError where `pretrained` has no effect on any of the networks.
+    """
+    for spec in specs:
+        if build(spec, classes=classes, pretrained=pretrained(spec, recipe)).shrink:
+            raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
+    if recipe.pretrained != "none" and not any(pretrained(spec, recipe) for spec in specs):
+        raise RecipeError(
+            f"recipe: pretrained={recipe.pretrained} has no effect on {specs[0].name}: give a spec with "
+            "encoder=timm:NAME, or leave it out"
+        )
 
 
 def open_run(folder: Path, plan: RunPlan) -> None:

@@ -17,13 +17,20 @@ class DilatedConv(nn.Conv2d):
 
     oneDNN (as of PyTorch 2.14, AVX-512 bf16) reads beyond its buffers, and mostly crashes the process, in the weight
     gradient of a dilated channels_last bfloat16 convolution whose input channels are more than 16 and no multiple of
-    16. Zero channels up to a multiple of 16 avoid that and change no number. Nothing is padded in any other case.
+    16. Zero channels up to a multiple of 16 avoid that and change no number. With groups (depthwise) of any width it
+    does so, or silently gives a wrong gradient, on features of more than 32 px: those are computed in the plain
+    memory layout, where the gradient is right. Nothing is changed in any other case.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        missing = -self.in_channels % 16 if self.in_channels > 16 else 0
         narrow = x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type)
-        if not (missing and narrow and max(self.dilation) > 1 and x.device.type == "cpu" and torch.is_grad_enabled()):
+        if not (narrow and max(self.dilation) > 1 and x.device.type == "cpu" and torch.is_grad_enabled()):
+            return super().forward(x)
+        if self.groups > 1:  # a clone: [C, 1, k, k] counts as contiguous in either layout
+            weight = self.weight.clone(memory_format=torch.contiguous_format)
+            return self._conv_forward(x.contiguous(), weight, self.bias)
+        missing = -self.in_channels % 16 if self.in_channels > 16 else 0
+        if not missing:
             return super().forward(x)
         zeros = (0, 0, 0, 0, 0, missing)
         return self._conv_forward(F.pad(x, zeros), F.pad(self.weight, zeros), self.bias)
@@ -123,6 +130,15 @@ class Dropout(nn.Module):
             return x
         keep = torch.rand(x.shape[:2], generator=self.generator) >= self.p  # [N, C], always made on the CPU
         return x * (keep.to(x.device, x.dtype) / (1 - self.p))[:, :, None, None]
+
+
+class StochasticDepth(Dropout):
+    """A residual's branch, left out for a whole image with probability p (Huang et al. 2016, arXiv:1603.09382)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, ...] -> the same
+        if not self.training or self.p == 0:
+            return x
+        return super().forward(x.reshape(len(x), 1, -1, 1)).reshape(x.shape)
 
 
 def identity(channels: int, style: Style) -> nn.Module:

@@ -1,8 +1,9 @@
 """Dilated parallel block (DPB) of the UNET_modifications experiments: parallel 3x3 convolutions, several dilations.
 
-The experiments name DPB-3 and DPB-5 (three and five branches, at the input or in each level) and publish neither
-dilations nor how branches join. Our assumptions: dilations are powers of two from 1; the branches share out the
-level's channels and are concatenated, so that the block costs what the plain one costs.
+The experiments name DPB-3 and DPB-5 (three and five branches, at the input or in each level); the training scripts
+head some of them "D=1,2,3,5,7", and publish neither which branches have which dilation nor how branches join. Our
+assumptions: the dilations are the first three, or all five, of those; the branches share out the level's channels and
+are concatenated, so that the block costs what the plain one costs.
 """
 
 from __future__ import annotations

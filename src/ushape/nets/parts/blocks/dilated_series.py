@@ -1,8 +1,9 @@
 """Dilations in series, of the UNET_modifications experiments ("atrous in series").
 
-The experiments put the series at the input or in each level and show, for their dilations, the rates 1, 2, 4 of
-RMS-UNet. Assumption: every convolution of the series is normalised and activated. In a level the series stands for
-the first convolution unit; style.depth - 1 plain units follow, as in `dilated-parallel-3`.
+The experiments put the series at the input or in each level; the training scripts head other experiments "D=1,2,3,5,7".
+Our assumptions: the dilations are the first three of those, and every convolution of the series is normalised and
+activated. In a level the series stands for the first convolution unit; style.depth - 1 plain units follow, as in
+`dilated-parallel-3`.
 """
 
 from __future__ import annotations

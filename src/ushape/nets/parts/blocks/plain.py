@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from ushape.nets.parts.blocks.common import project
 from ushape.nets.parts.plain import Style
 
 
@@ -15,3 +16,10 @@ class PlainBlock(nn.Sequential):
 
     def __init__(self, cin: int, cout: int, style: Style) -> None:
         super().__init__(*(style.unit(cin if i == 0 else cout, cout) for i in range(style.depth)))
+
+
+class NoBlock(nn.Sequential):
+    """[N, cin, H, W] -> [N, cout, H, W]: nothing, or a 1x1 convolution where the width changes."""
+
+    def __init__(self, cin: int, cout: int, style: Style) -> None:
+        super().__init__(project(cin, cout))

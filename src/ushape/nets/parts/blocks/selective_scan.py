@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.nets.parts.blocks.common import ChannelNorm, at_least, depthwise, project, recompute
-from ushape.nets.parts.plain import Style
+from ushape.nets.parts.plain import StochasticDepth, Style
 
 CHUNK = 16
 
@@ -111,8 +111,9 @@ class SelectiveScan(nn.Module):
 class SelectiveScanUnit(nn.Module):
     """[N, C, H, W] -> the same shape."""
 
-    def __init__(self, channels: int, state: int, expansion: int) -> None:
+    def __init__(self, channels: int, state: int, expansion: int, drop: float = 0.0) -> None:
         super().__init__()
+        self.drop = StochasticDepth(drop)
         inner = expansion * channels
         self.norm = ChannelNorm(channels)
         self.widen = nn.Conv2d(channels, 2 * inner, 1, bias=False)
@@ -124,7 +125,7 @@ class SelectiveScanUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scanned, gate = self.widen(self.norm(x)).chunk(2, dim=1)  # each [N, inner, H, W]
         scanned = self.inner_norm(recompute(self.scan, self.filter(scanned)))
-        out: Tensor = x + self.narrow(scanned * F.silu(gate))
+        out: Tensor = x + self.drop(self.narrow(scanned * F.silu(gate)))
         return out
 
 

@@ -5,7 +5,7 @@ relative position; every second unit's windows are shifted by half a window. `st
 shifted); a 1x1 convolution first where the width changes. Windows are 8 pixels wide, not 7, so that they fit the
 powers of two of a U. Maps that windows do not tile are padded, and padding is masked from attention; an axis of at
 most one window is not shifted. Channels that `head` does not divide give heads a little wider than channels / heads.
-Normalisation and GELU are the paper's. No stochastic depth.
+Normalisation and GELU are the paper's. No stochastic depth, but in networks that hand a unit `drop`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.nets.parts.blocks.common import at_least, project
-from ushape.nets.parts.plain import Style
+from ushape.nets.parts.plain import StochasticDepth, Style
 
 Pair = tuple[int, int]
 
@@ -93,15 +93,16 @@ class WindowAttention(nn.Module):
 class SwinUnit(nn.Module):
     """[N, H, W, C] -> the same shape."""
 
-    def __init__(self, channels: int, window: int, head: int, shifted: bool) -> None:
+    def __init__(self, channels: int, window: int, head: int, shifted: bool, drop: float = 0.0) -> None:
         super().__init__()
+        self.drop = StochasticDepth(drop)
         self.norms = nn.ModuleList([nn.LayerNorm(channels), nn.LayerNorm(channels)])
         self.attention = WindowAttention(channels, window, head, shifted)
         self.mlp = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norms[0](x))
-        out: Tensor = x + self.mlp(self.norms[1](x))
+        x = x + self.drop(self.attention(self.norms[0](x)))
+        out: Tensor = x + self.drop(self.mlp(self.norms[1](x)))
         return out
 
 

@@ -11,6 +11,8 @@ from ushape.nets.parts.plain import Dropout, channels_of
 
 Make = Callable[[int, int], nn.Module]
 """(cin, cout) -> a module."""
+Level = Callable[[int, int, int], nn.Module]
+"""(cin, cout, units of the level that its down-sampling has computed: `.units`, if it says so) -> a module."""
 
 
 class OwnEncoder(nn.Module):
@@ -20,15 +22,15 @@ class OwnEncoder(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, widths: tuple[int, ...], stem: Make, down: Make, level: Make, dropout: float
+        self, in_channels: int, widths: tuple[int, ...], stem: Make, down: Make, level: Level, dropout: float
     ) -> None:
         super().__init__()
         self.stem = stem(in_channels, widths[0])
-        self.levels = nn.ModuleList([level(channels_of(self.stem), widths[0])])
+        self.levels = nn.ModuleList([level(channels_of(self.stem), widths[0], 0)])
         self.downs = nn.ModuleList()
         for fine, coarse in pairwise(widths):
             self.downs.append(down(fine, coarse))
-            self.levels.append(level(channels_of(self.downs[-1]), coarse))
+            self.levels.append(level(channels_of(self.downs[-1]), coarse, getattr(self.downs[-1], "units", 0)))
         self.dropout = Dropout(dropout)
         self.channels = widths
 

@@ -5,14 +5,13 @@
 Level i of the U takes the network's features of 1/2^i resolution. Classification networks begin at 1/2 or 1/4:
 levels above that get nothing across the U, as in other pretrained U-Nets, or, with `[full=1]`, levels of our own on
 the image. The spec's widths are the decoder's; the last of them counts as a level only, as the bottom of the U is
-as wide as the network made it. Weights are the network's own random ones: `build(..., pretrained=FILE)` loads
-trained ones. timm makes networks under its own licence and weights under theirs.
+as wide as the network made it. Weights are the network's own random ones: `build(..., pretrained=FILE)`, or
+`pretrained="imagenet"`, loads trained ones. timm makes networks under its own licence and weights under theirs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ushape.errors import SpecError, nearest
-from ushape.nets.parts.encoders.own import OwnEncoder
+from ushape.nets.parts.encoders.imagenet import imagenet_weights
+from ushape.nets.parts.encoders.own import Level, Make, OwnEncoder
 from ushape.nets.parts.plain import Dropout
-
-Make = Callable[[int, int], nn.Module]
-"""(cin, cout) -> a module."""
 
 
 class TimmEncoder(nn.Module):
@@ -38,7 +35,7 @@ class TimmEncoder(nn.Module):
         widths: tuple[int, ...],
         stem: Make,
         down: Make,
-        level: Make,
+        level: Level,
         dropout: float,
         full: int,
     ) -> None:
@@ -49,6 +46,7 @@ class TimmEncoder(nn.Module):
             known = ", ".join(str(i + 1) for i in sorted(given) if i)
             raise SpecError(f"timm:{network} cannot be the encoder of a U of {levels} levels: give levels={known}")
         wanted = [i for i in sorted(given) if i < levels]
+        self.name = network
         self.network = _timm().create_model(
             network, features_only=True, in_chans=in_channels, out_indices=[given[i][0] for i in wanted]
         )
@@ -71,22 +69,27 @@ class TimmEncoder(nn.Module):
             features[i] = self.dropout(x) if i >= len(self.channels) - 2 else x
         return features
 
-    def load_pretrained(self, path: Path) -> None:
-        """Weights of the network from a safetensors file; its classifier, if there, is left out; SpecError."""
-        try:
-            with safe_open(path, framework="pt", device="cpu") as file:
-                found = {_plain(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise SpecError(f"cannot read encoder weights {path}: {str(error).splitlines()[0]}") from error
+    def load_pretrained(self, source: Path | str) -> None:
+        """Weights of the network: from a safetensors file, or `imagenet`; a classifier is left out; SpecError."""
+        given = imagenet_weights(self.name, _timm()) if source == "imagenet" else _read(Path(source))
+        found = {_plain(key): value for key, value in given.items()}
         mine = self.network.state_dict()
         bad = [k for k, v in mine.items() if _plain(k) not in found or found[_plain(k)].shape != v.shape]
         if bad:
             raise SpecError(
-                f"{path} holds no weights that fit this encoder: {len(bad)} of {len(mine)} tensors, {bad[0]} first, "
-                "are missing or have another shape: give a file of the same timm network (and, for its first "
-                "convolution, three image channels)"
+                f"pretrained={source} holds no weights that fit this encoder: {len(bad)} of {len(mine)} tensors, "
+                f"{bad[0]} first, are missing or have another shape: give a file of the same timm network (and, "
+                "for its first convolution, three image channels)"
             )
         self.network.load_state_dict({k: found[_plain(k)] for k in mine})
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise SpecError(f"cannot read encoder weights {path}: {str(error).splitlines()[0]}") from error
 
 
 def _plain(key: str) -> str:

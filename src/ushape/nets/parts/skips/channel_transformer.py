@@ -4,7 +4,8 @@ ChannelFusion (section 3.1, equations 1-5): each level is cut into patches, one 
 the channels of each level (queries) attend to the channels of all levels together (keys, values); the result is
 enlarged and added to what went in. ChannelGate (section 3.2, equations 6-7): global means of encoder and decoder
 features say which of the channels pass. Each head is as wide as the input and heads are averaged, as in the paper's
-code. We have no position embedding, which would fix the image's size, and no dropout.
+code. `grid` is the side of a learned table of positions, as many as the bottom of the U has in training (14 for images
+of 224², as in the paper), resampled where it has more or fewer; 0, the default: none. No dropout.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.nets.parts.plain import Style, at_least_one
+from ushape.nets.parts.positions import Positions
 
 
 class _Layer(nn.Module):
@@ -55,17 +57,19 @@ class _Layer(nn.Module):
 class ChannelFusion(nn.Module):
     """Encoder features of all levels, finest first, [N, c_i, H / 2^i, W / 2^i] -> the same shapes."""
 
-    def __init__(self, channels: tuple[int, ...], style: Style, layers: int, heads: int) -> None:
+    def __init__(self, channels: tuple[int, ...], style: Style, layers: int, heads: int, grid: int = 0) -> None:
         super().__init__()
         at_least_one(layers=layers, heads=heads)
         self.patches = [2 ** (len(channels) - i) for i in range(len(channels))]
         self.cut = nn.ModuleList(nn.Conv2d(c, c, p, stride=p) for c, p in zip(channels, self.patches, strict=True))
+        self.positions = nn.ModuleList(Positions(c, grid) if grid else nn.Identity() for c in channels)
         self.layers = nn.ModuleList(_Layer(channels, heads) for _ in range(layers))
         self.norms = nn.ModuleList(nn.LayerNorm(c) for c in channels)
         self.restore = nn.ModuleList(style.unit(c, c, kernel=1) for c in channels)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         maps = [cut(x) for cut, x in zip(self.cut, features, strict=True)]  # [N, c_i, h, w], h x w of the bottom
+        maps = [add(x) for add, x in zip(self.positions, maps, strict=True)]
         tokens = [x.flatten(2).transpose(1, 2) for x in maps]  # [N, h w, c_i]
         for layer in self.layers:
             tokens = layer(tokens)
@@ -81,7 +85,7 @@ class ChannelGate(nn.Module):
 
     across = ChannelFusion
 
-    def __init__(self, cskip: int, cup: int, style: Style, level: int, layers: int, heads: int) -> None:
+    def __init__(self, cskip: int, cup: int, style: Style, level: int, layers: int, heads: int, grid: int = 0) -> None:
         super().__init__()
         self.of_skip, self.of_up = nn.Linear(cskip, cskip), nn.Linear(cup, cskip)
         self.activation = style.activation()

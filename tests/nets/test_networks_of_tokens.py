@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ushape.errors import SpecError
+from ushape.nets.parts.networks.axial_attention import AxialAttention
 from ushape.nets.parts.networks.missformer import Bridge
 from ushape.nets.parts.networks.reduced_attention import Attention
 from ushape.nets.parts.networks.tokens import depth_rates
@@ -63,6 +64,30 @@ def test_the_bridge_lays_maps_into_tokens_and_back() -> None:
         assert torch.equal(found, given)
 
 
+def test_offsets_of_axial_attention() -> None:
+    """Pixel i sees pixel j with the vector of i - j; a table for another length keeps its middle, offset 0."""
+    attention = AxialAttention(2, length=3)
+    with torch.no_grad():
+        attention.table.copy_(torch.arange(4)[:, None].mul(10).add(torch.arange(5.0)).flatten())
+    own = attention.offsets(3)
+    assert own.shape == (4, 3, 3)
+    assert own[0].tolist() == [[2, 1, 0], [3, 2, 1], [4, 3, 2]]
+    assert bool((own[1] == own[0] + 10).all())
+    longer = attention.offsets(5)
+    assert longer[0].diagonal().tolist() == [2] * 5
+    assert longer[0, 4, 0] == 4
+    assert longer[0, 1, 0] == 2.5
+
+
+def test_axial_attention_without_positions() -> None:
+    """Of a constant sequence each pixel sees the mean of equal values: what went in, normalised."""
+    attention = AxialAttention(4, length=0).eval()
+    x = torch.randn(2, 4, 1).expand(2, 4, 6)
+    values = attention.norm_qkv(attention.qkv(x[..., None]))[..., 0].reshape(2, 2, 4, 6)[:, :, 2:]
+    expected = attention.norm_out(values.reshape(2, 4, 6, 1))[..., 0]
+    torch.testing.assert_close(attention(x), expected)
+
+
 @pytest.mark.parametrize(
     ("spec", "classes", "count"),
     [
@@ -83,6 +108,7 @@ def test_counts_of_other_sizes(spec: str, classes: int, count: int) -> None:
         ("swin-unet[drop=1.5]", "probability"),
         ("utnet[blocks=1-1]", "as many of both"),
         ("transunet[widths=8-16-32]", "give 5"),
+        ("medt[widths=8-16-32]", "give 4"),
     ],
 )
 def test_refused(spec: str, says: str) -> None:

@@ -377,6 +377,11 @@ leave("missformer", "Huang et al. 2021, arXiv:2109.07162", "missformer:MISSForme
       layers=2, bridges=4, head=64)  # fmt: skip
 publish("missformer", "MISSFormer", "missformer", "Huang et al. 2021, arXiv:2109.07162", 42_462_017, _BENCHMARK,
         ours=35_452_225,
-        note="the published count includes 7,009,792 weights of the code that nothing ever reaches: two norms in each "
-             "MLP (114,688), and at the bottom a decoder level of which only the patch expanding is called "
-             "(6,895,104)")  # fmt: skip
+        note="the published count includes 7,009,792 weights of the code that nothing ever reaches: two norms in "
+             "each MLP (114,688), and the bottom's decoder level but for its patch expanding (6,895,104)")  # fmt: skip
+leave("medt", "Valanarasu et al. 2021, arXiv:2102.10662", "medt:MedT", (16, 32, 64, 128), length=128)
+publish("medt", "Medical Transformer", "medt", "Valanarasu et al. 2021, arXiv:2102.10662", 1_564_202, _BENCHMARK,
+        ours=1_528_649,
+        note="the published count includes 35,553 weights of the code that nothing ever reaches: a 1x1 convolution in "
+             "each block of the patch branch (35,536), and a head (17); it is that for images of 256², for the "
+             "paper's 128² (length=64) tables of positions are smaller")  # fmt: skip

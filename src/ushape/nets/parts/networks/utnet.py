@@ -95,7 +95,13 @@ class AttentiveUp(nn.Module):
 
 
 class UTNet(nn.Module):
-    """[N, in_channels, H, W] -> [N, classes, H, W]; H and W multiples of 2^(levels - 1)."""
+    """[N, in_channels, H, W] -> [N, classes, H, W]; H and W multiples of 2^(levels - 1).
+
+    Weights start as torch makes them, as in the code: sums of residuals feed attention with no norm at their end, and
+    He's weights, larger by a factor of 2.4, would saturate it.
+    """
+
+    own_initialisation = True
 
     def __init__(
         self,

@@ -180,6 +180,7 @@ def test_describe() -> None:
         ("MedNeXt", "MedNeXt"),
         ("RSU4F", "RSU4F"),
         ("KANLayer", "KAN layer"),
+        ("ResidualBlockD", "Residual block D"),
     ],
 )
 def test_readable(name: str, words: str) -> None:

@@ -40,7 +40,7 @@ def readable(name: str) -> str:
         if word.isdigit() or (merged[-1][-1].isdigit() and len(word) == 1):  # `Conv2d`, `RSU4`
             merged[-1] += word
         else:
-            merged.append(word if word.isupper() and len(word) > 1 else word.lower())
+            merged.append(word if word.isupper() else word.lower())
     return " ".join(merged)
 
 

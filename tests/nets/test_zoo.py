@@ -77,10 +77,9 @@ def test_learns(network: Published) -> None:
     tester.learns(partial(make, narrow(network)))
 
 
-@pytest.mark.parametrize("network", [n for n in published() if n.spec == n.name], ids=lambda n: n.name)
+@one_each
 @pytest.mark.slow
 def test_exports(network: Published) -> None:
-    """Networks that leave the U; what a spec of the U is made of is exported in `test_modifications`, `test_timm`."""
     tester.exports(partial(make, narrow(network)))
 
 

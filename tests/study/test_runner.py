@@ -153,11 +153,10 @@ def test_without_jobs_there_is_one_run_a_core_or_one_a_device(
 
 
 def test_an_interrupted_study_lets_its_runs_save_and_goes_on(tmp_path: Path, study: Study, script: Script):
-    started = script("trap 'echo yes > \"$3/saved\"; exit 130' INT; while :; do sleep 0.02; done")
+    script('trap \'echo yes > "$3/saved"; exit 130\' INT; echo yes > "$3/ready"; while :; do sleep 0.02; done')
 
     def interrupt(state: State) -> None:
-        if started.exists() and len(names(started)) == 2:
-            time.sleep(0.1)  # till the traps are set
+        if len(list((tmp_path / "study").rglob("ready"))) == 2:  # the traps are set
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

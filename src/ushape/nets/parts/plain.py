@@ -23,8 +23,9 @@ class DilatedConv(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        narrow = x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type)
-        if not (narrow and max(self.dilation) > 1 and x.device.type == "cpu" and torch.is_grad_enabled()):
+        if max(self.dilation) == 1 or x.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(x)
+        if x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu"):
             return super().forward(x)
         if self.groups > 1:  # a clone: [C, 1, k, k] counts as contiguous in either layout
             weight = self.weight.clone(memory_format=torch.contiguous_format)

@@ -49,7 +49,7 @@ Limits = tuple[float, float]
 PATIENTS = (10, 45, 151)
 KINDS = [(metric, aggregation) for aggregation in AGGREGATIONS for metric in METRICS]
 MAIN = ("macro_dice", "pooled")
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 CLASSES = 5
 SHARE = np.array([0.42, 0.39, 0.12, 0.03, 0.05])

@@ -311,6 +311,12 @@ def test_speed_is_measured_side_by_side() -> None:
     assert "seconds" not in tables.cost_table([small], size=64, timed=False)[0]
 
 
+def test_tables_count_as_costs_do() -> None:
+    spec = parse("unet[width=4,levels=3]+se")
+    full, part = budget.counted(spec, 3, 5, 64), budget.sized(spec, 3, 5, 64)
+    assert part == {key: full[key] for key in ("parameters", "flops")}
+
+
 def test_progress_is_told_of_every_row() -> None:
     told: list[int] = []
     rows = tables.mods_table("skip", lambda: told.append(1))

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from itertools import combinations
+from collections import Counter
+from itertools import combinations, pairwise
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ushape.nets import boxes, diagram, draw, layout, registry
+from ushape.nets import boxes, diagram, draw, layout, registry, zoo
+from ushape.nets.dataflow import Dataflow, Stage
+from ushape.nets.describe import Kind
 from ushape.nets.draw import differences
+from ushape.nets.flow import Flow
 from ushape.nets.spec import Spec, parse
-from ushape.nets.svg import text_width, wrap
+from ushape.nets.svg import Svg, text_width, wrap
 
 SVG = "{http://www.w3.org/2000/svg}"
 EVERYTHING = "dense+attention-gate+aspp[rates=1-2-4-8]+se[reduction=8]+deep-supervision"
@@ -45,8 +54,8 @@ def _texts(root: ET.Element) -> list[tuple[str, tuple[float, float, float, float
     return found
 
 
-def _check(svg: str, spec: Spec, encoded: tuple[int, ...] | None = None) -> list[str]:
-    """Texts of a diagram that holds what it must, inside its borders, without overlap."""
+def _legible(svg: str) -> ET.Element:
+    """The document, if all of it is inside its borders and no text stands over another."""
     root = ET.fromstring(svg)
     width, height = float(root.get("width", "0")), float(root.get("height", "0"))
     texts = _texts(root)
@@ -62,7 +71,13 @@ def _check(svg: str, spec: Spec, encoded: tuple[int, ...] | None = None) -> list
             assert float(element.get("x", "")) >= 0
             assert float(element.get("x", "")) + float(element.get("width", "")) <= width
             assert float(element.get("y", "")) + float(element.get("height", "")) <= height
-    words = [text for text, _ in texts]
+    return root
+
+
+def _check(svg: str, spec: Spec, encoded: tuple[int, ...] | None = None) -> list[str]:
+    """Texts of a diagram that holds what it must, inside its borders, without overlap."""
+    root = _legible(svg)
+    words = [text for text, _ in _texts(root)]
     for channels in (*spec.widths[:-1], *(encoded or spec.widths)):
         assert str(channels) in words
     assert root.findtext(f"{SVG}title") == spec.name
@@ -134,6 +149,107 @@ def test_long_foreign_words_are_escaped_and_wrapped(monkeypatch: pytest.MonkeyPa
         monkeypatch.setitem(registry._REGISTRY, (axis, made.name), made)
     spec = parse("unet[width=4,levels=3]" + "".join(f"+{axis}-{name}" for axis in targets))
     _check(draw.draw(spec), spec)
+
+
+def _segments(root: ET.Element) -> list[tuple[float, float, float, float]]:
+    """Straight pieces of lines: left, top, right, bottom."""
+    found = []
+    for path in root.iter(f"{SVG}path"):
+        if path.get("stroke") != "#d9dde3":  # the rule under the picture
+            points = [tuple(map(float, p.split(","))) for p in (path.get("d") or "")[1:].split(" L")]
+            for (x, y), (x2, y2) in pairwise(points):
+                assert x == x2 or y == y2
+                found.append((min(x, x2), min(y, y2), max(x, x2), max(y, y2)))
+    return found
+
+
+def _check_ways(root: ET.Element) -> None:
+    """No line goes through a box, or through text."""
+    boxes = [box for _, box in _texts(root)]
+    for rect in root.iter(f"{SVG}rect"):
+        if rect.get("x"):
+            x, y, width, height = (float(rect.get(key, "0")) for key in ("x", "y", "width", "height"))
+            boxes.append((x, y, x + width, y + height))
+    for segment in _segments(root):
+        for box in boxes:
+            apart = segment[2] <= box[0] + 0.1 or box[2] - 0.1 <= segment[0]
+            assert apart or segment[3] <= box[1] + 0.1 or box[3] - 0.1 <= segment[1], (segment, box)
+
+
+@st.composite
+def _flows(draw_from: st.DrawFn) -> Dataflow:
+    """Any network of up to nine stages."""
+    number = draw_from(st.integers(1, 9))
+    stages, edges = [Stage("image", Kind("image"), "image", 3, 256, 0)], set()
+    for i in range(1, number + 1):
+        level, channels = draw_from(st.integers(-1, 4)), draw_from(st.sampled_from([1, 5, 64, 2048]))
+        name, kind = f"stage with a name {i}", Kind(f"Kind {i % 3}", "what it does " * 20)
+        count, supervised = draw_from(st.sampled_from([1, 1, 2, 40])), draw_from(st.booleans())
+        group = f"stages{i % 2}"
+        side = None if level == 4 else int(256 / 2**level)
+        stages.append(Stage(name, kind, group, channels, side, level, 1000, count, supervised))
+        edges |= {(a, i) for a in draw_from(st.sets(st.integers(0, i - 1), max_size=4))}
+    stages.append(Stage("scores", Kind("scores"), "scores", 5, 256, 0))
+    edges.add((number, number + 1))
+    return Dataflow(tuple(stages), tuple(sorted(edges)))
+
+
+@settings(max_examples=8, deadline=None)
+@given(_flows())
+def test_any_dataflow_is_legible(flow: Dataflow) -> None:
+    picture, svg = Flow(flow, 5), Svg()
+    picture.draw(svg, 36, 36)
+    width = max(700.0, picture.width)
+    y = picture.legend(svg, 36, 36 + picture.height + 34, width)
+    text = svg.to_string(width + 72, y + 36, "any", "any")
+    root = _legible(text)
+    _check_ways(root)
+    words = Counter(word for word, _ in _texts(root))
+    for stage in flow.stages[1:-1]:
+        assert any(word.startswith(stage.name.rpartition(" ")[0][:12]) for word in words)
+    assert words["image"] == words["scores"] == 1
+    heads = [p for p in root.iter(f"{SVG}polygon") if float(p.get("points", "").split(",")[1].split()[0]) < y]
+    assert len(heads) >= len(flow.edges)
+
+
+class Leaving(nn.Module):
+    """A network that leaves the U."""
+
+    def __init__(self, in_channels: int, classes: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.multiple = 2
+        self.left, self.right = nn.Conv2d(in_channels, widths[0], 3, padding=1), nn.Conv2d(widths[0], widths[1], 1)
+        self.score = nn.Conv2d(sum(widths), classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        fine = self.left(image)
+        coarse = self.right(F.max_pool2d(fine, 2))
+        out: Tensor = self.score(torch.cat([fine, F.interpolate(coarse, scale_factor=2)], 1))
+        return out
+
+
+def test_network_that_leaves_the_u(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = registry.Modification("leaving-net", registry.NETWORK, "a module of its own", "Nobody 2000", Leaving)
+    monkeypatch.setitem(registry._REGISTRY, (registry.NETWORK, made.name), made)
+    monkeypatch.setitem(zoo._WIDTHS, made.name, (4, 6))
+    entry = zoo.Published(made.name, "Leaving & Net", made.name, "Nobody 2000", 123, "nowhere", ours=203, note="a note")
+    monkeypatch.setitem(zoo._ZOO, made.name, entry)
+    svg = draw.draw(parse("leaving-net"), classes=2, size=64)
+    assert svg == draw.draw(parse("leaving-net"), classes=2, size=64)
+    root = _legible(svg)
+    _check_ways(root)
+    words = Counter(word for word, _ in _texts(root))
+    assert all(words[word] == 1 for word in ("image", "left", "right", "score", "scores", "Leaving & Net", "A note"))
+    assert "123 parameters from 3 to 1 channels (nowhere); here 203" in words
+    assert {"4", "6", "64²", "32²"} <= set(words)
+    assert "Changed from Leaving &amp; Net" in draw.draw(parse("leaving-net[widths=2-3]"), classes=2, size=64)
+
+
+def test_published_title() -> None:
+    words = _check(draw.draw(parse("attention-unet")), parse("attention-unet"))
+    assert "Attention U-Net" in words
+    assert "attention-unet = unet[width=64,bias=always]+nearest+attention-gate" in words
+    assert "Published" not in _check(draw.draw(parse("unet[width=6]")), parse("unet[width=6]"))
 
 
 def test_wrap() -> None:

@@ -131,6 +131,8 @@ def build(
                         "high": float(high),
                         "confidence": 0.95,
                         "patients": rois,
+                        "p": 0.01,
+                        "p_holm": 0.02,
                     }
                 )
     step, checks = list(range(10, 1201, 10)), list(range(100, 1201, 100))

@@ -13,7 +13,7 @@ ARM = "unet+residual & <b>$x$ 组织"
 
 
 def comparison(difference: float | None, low: float | None, high: float | None) -> Comparison:
-    return Comparison(ARM, "unet", "macro_dice", "pooled", difference, low, high, 0.95, 10)
+    return Comparison(ARM, "unet", "macro_dice", "pooled", difference, low, high, 0.95, 10, 0.5)
 
 
 def check(svg: str) -> None:

@@ -17,7 +17,7 @@ from ushape.report.results import Comparison, read
 Study = Callable[..., Path]
 Raw = dict[str, Any]
 
-C = Comparison("unet+residual", "unet", "macro_dice", "pooled", 0.021, 0.006, 0.037, 0.95, 10)
+C = Comparison("unet+residual", "unet", "macro_dice", "pooled", 0.021, 0.006, 0.037, 0.95, 10, 0.008)
 
 
 def verdict(difference: float | None, low: float | None, high: float | None) -> str:
@@ -25,8 +25,15 @@ def verdict(difference: float | None, low: float | None, high: float | None) -> 
 
 
 def test_interval_above_zero() -> None:
-    told = "unet+residual beats unet by 2.1 points of pooled macro Dice [0.6, 3.7] (95% interval over 10 patients)."
-    assert verdict(0.021, 0.006, 0.037) == told
+    told = "unet+residual beats unet by 2.1 points of pooled macro Dice [0.6, 3.7] (95% interval over 10 patients"
+    assert verdict(0.021, 0.006, 0.037) == f"{told}, p = .008 after Holm)."
+
+
+@pytest.mark.parametrize(
+    ("p", "told"), [(None, ""), (0.0004, ", p < .001"), (0.0316, ", p = .032"), (0.9996, ", p = 1"), (1.0, ", p = 1")]
+)
+def test_p_values(p: float | None, told: str) -> None:
+    assert words.adjusted(p) == told + " after Holm" * bool(told)
 
 
 def test_interval_below_zero() -> None:

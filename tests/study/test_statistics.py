@@ -1,14 +1,26 @@
-"""Intervals of paired differences: what they must contain, and how often they do."""
+"""Paired differences and their intervals; how often these hold is in test_statistics_simulated.py."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.weightstats import DescrStatsW
 
 from ushape.errors import RunError
 from ushape.predict.score import accuracy, macro_dice
-from ushape.study.statistics import AGGREGATIONS, METRICS, paired_difference
+from ushape.study.statistics import (
+    AGGREGATIONS,
+    METRICS,
+    paired_difference,
+    paired_differences,
+    patient_differences,
+    patient_scores,
+)
+from ushape.study.statistics.evidence import gather
 
 Counts = NDArray[np.int64]
 
@@ -23,8 +35,16 @@ def matrices(seed: int, patients: int = 10, seeds: int = 1, skill: float = 0.7) 
     return made * rng.integers(1, 9, (1, patients, 1, 1))
 
 
-def difference(arm: Counts, baseline: Counts, kind: tuple[str, str] = EVERY[0], resamples: int = 2000, **more):
-    return paired_difference(arm, baseline, *kind, resamples=resamples, **more)
+def difference(arm: Counts, baseline: Counts, kind: tuple[str, str] = EVERY[0], **more):
+    return paired_difference(arm, baseline, *kind, **more)
+
+
+def accuracies(right: NDArray[np.float64]) -> Counts:
+    """Matrices [seeds, patients, 2, 2] of equal size with these accuracies [seeds, patients]."""
+    made = np.zeros((*right.shape, 2, 2), np.int64)
+    made[..., 0, 0] = np.rint(1e6 * right)
+    made[..., 0, 1] = 1_000_000 - made[..., 0, 0]
+    return made
 
 
 @pytest.mark.parametrize("kind", EVERY)
@@ -65,13 +85,9 @@ def test_the_difference_is_that_of_the_pooled_or_the_mean_score():
 
 
 def test_what_was_asked_for_stands_in_the_result():
-    found = difference(matrices(0), matrices(1), ("accuracy", "per_patient"), 500, confidence=0.8)
+    found = difference(matrices(0, seeds=2), matrices(1, seeds=2), ("accuracy", "per_patient"), confidence=0.8)
     assert (found.metric, found.aggregation, found.confidence) == ("accuracy", "per_patient", 0.8)
-    assert (found.patients, found.resamples) == (10, 500)
-
-
-def test_the_same_call_gives_the_same_interval():
-    assert difference(matrices(0), matrices(1)) == difference(matrices(0), matrices(1))
+    assert (found.patients, found.seeds) == (10, 2)
 
 
 def test_more_confidence_is_a_wider_interval():
@@ -85,9 +101,10 @@ def test_pairs_are_kept_together():
     arm, baseline = (np.array([[[r + g, 1000 - r - g], [0, 0]] for r in right]) for g in (50, 0))
     found = difference(arm[None], baseline[None], ("accuracy", "per_patient"))
     assert (found.low, found.high) == pytest.approx((0.05, 0.05))
+    assert found.p < 1e-9
 
 
-def test_patients_are_drawn_and_not_their_pixels():
+def test_patients_are_the_unit_and_not_their_pixels():
     # a thousand times the pixels of the same patients make nothing surer
     one, other = matrices(0), matrices(1, skill=0.65)
     few, many = difference(one, other), difference(one * 1000, other * 1000)
@@ -103,24 +120,74 @@ def test_more_patients_make_a_narrower_interval():
     assert width(40) < 0.6 * width(10)
 
 
-def test_few_patients_get_a_wider_interval_than_plain_percentiles():
-    one, other = matrices(0, 5), matrices(1, 5)
-    rng = np.random.default_rng(1)
-    own = (macro_dice(one) - macro_dice(other))[0]
-    plain = np.quantile(own[rng.integers(5, size=(4000, 5))].mean(1), [0.025, 0.975])
-    found = difference(one, other, ("macro_dice", "per_patient"))
-    assert found.high - found.low > 1.2 * (plain[1] - plain[0])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_per_patient_scores_of_one_seed_have_the_interval_and_p_of_a_paired_t_test(confidence: float):
+    arm, baseline = matrices(0), matrices(1, skill=0.66)
+    found = difference(arm, baseline, ("macro_dice", "per_patient"), confidence=confidence)
+    own = (macro_dice(arm) - macro_dice(baseline))[0]
+    assert (found.low, found.high) == pytest.approx(DescrStatsW(own).tconfint_mean(1 - confidence))
+    assert found.p == pytest.approx(stats.ttest_1samp(own, 0).pvalue)
 
 
-def test_seeds_lie_inside_patients_and_are_drawn_as_well():
+def test_p_and_interval_agree_on_zero():
+    # the interval at confidence 1 - p just touches zero
+    for seed in range(5):
+        for kind in EVERY:
+            pair = matrices(seed, seeds=3), matrices(seed + 10, seeds=3, skill=0.67)
+            p = difference(*pair, kind).p
+            touching = difference(*pair, kind, confidence=1 - p)
+            assert min(abs(touching.low), abs(touching.high)) == pytest.approx(0, abs=1e-8)
+
+
+def test_luck_of_seeds_widens_the_interval():
     # seed 0 is better by .1, seed 1 worse by .1, for every patient: on average nothing, and all of it unsure
-    def right(share: float) -> Counts:
-        return np.array([[[round(1000 * share), round(1000 * (1 - share))], [0, 0]]] * 8)
-
-    arm, baseline = np.stack([right(0.7), right(0.5)]), np.stack([right(0.6), right(0.6)])
+    arm, baseline = (accuracies(np.repeat([[a], [b]], 8, 1)) for a, b in ((0.7, 0.5), (0.6, 0.6)))
     found = difference(arm, baseline, ("accuracy", "per_patient"))
     assert found.difference == pytest.approx(0)
-    assert (found.low, found.high) == pytest.approx((-0.1, 0.1))
+    assert found.uncertainty.standard == pytest.approx(0.1)  # sd of the two seeds over the root of two
+    assert (found.low, found.high) == (-1, 1)  # 12.7 standard errors, cut where scores end
+
+
+def test_luck_that_is_another_in_each_fold_is_told_from_that_of_a_seed():
+    # ten folds of four patients: each fold's three runs vary by .05, without a pattern of their seeds
+    rng = np.random.default_rng(0)
+    folds = np.repeat(np.arange(10), 4)
+    right = 0.6 + rng.normal(0, 0.05, (3, 10))[:, folds] + rng.normal(0, 0.01, (3, 40))
+    arm, baseline = accuracies(right), accuracies(np.full((3, 40), 0.6))
+    blind, told = (difference(arm, baseline, ("accuracy", "per_patient"), folds=f) for f in (None, folds))
+    assert told.uncertainty.seed == pytest.approx(0.05**2 / 30, rel=0.5)
+    assert told.uncertainty.seed_freedom == pytest.approx(20)
+    assert blind.uncertainty.seed_freedom == pytest.approx(2)
+    named = difference(arm, baseline, ("accuracy", "per_patient"), folds=[f"fold {9 - f}" for f in folds])
+    assert (named.low, named.high, named.p) == pytest.approx((told.low, told.high, told.p))
+
+
+def test_every_patient_in_a_fold_of_its_own_is_a_sample_of_runs_as_well():
+    arm, baseline = matrices(0, seeds=3), matrices(1, seeds=3)
+    found = difference(arm, baseline, ("accuracy", "per_patient"), folds=range(10))
+    own = (accuracy(arm) - accuracy(baseline)).mean(0)
+    assert (found.low, found.high) == pytest.approx(DescrStatsW(own).tconfint_mean())
+
+
+def test_many_arms_at_once_are_as_one_at_a_time():
+    baseline, *arms = (matrices(n, seeds=2, skill=0.6 + n / 50) for n in range(4))
+    for kind in EVERY:
+        assert paired_differences(arms, baseline, *kind) == [difference(a, baseline, kind) for a in arms]
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_pseudovalues_are_what_leaving_a_patient_out_changes(kind: tuple[str, str]):
+    arm = matrices(3, patients=6, seeds=2)
+    arm[:, 1:, 2], arm[:, 1:, :, 2] = 0, 0  # the last class is patient 0's alone
+    values = gather([arm], *kind).pseudovalues()[0]
+
+    def score(of: Counts) -> float:
+        return float(METRICS[kind[0]](of.sum(0)) if kind[1] == "pooled" else METRICS[kind[0]](of).mean())
+
+    for s in range(2):
+        for p in range(6):
+            without = score(np.delete(arm[s], p, 0))
+            assert values[s, p] == pytest.approx(6 * score(arm[s]) - 5 * without)
 
 
 def test_seeds_are_not_more_patients():
@@ -157,37 +224,66 @@ def test_a_patient_without_a_counted_pixel_is_left_out():
         assert np.isfinite([found.low, found.high]).all()
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), patients=st.integers(2, 12), seeds=st.integers(1, 4), kind=st.sampled_from(EVERY))
+def test_intervals_are_finite_and_in_range_whatever_is_absent(seed: int, patients: int, seeds: int, kind):
+    rng = np.random.default_rng(seed)
+    pair = rng.integers(0, 50, (2, seeds, patients, 3, 3)) * (rng.random((2, seeds, patients, 3, 3)) < 0.3)
+    pair[..., 0, 0] += 1  # every patient has a pixel
+    found = difference(*pair, kind, folds=rng.integers(3, size=patients))
+    assert -1 <= found.low <= found.difference <= found.high <= 1
+    assert 0 <= found.p <= 1
+    assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+
+
+def test_patients_scores_average_seeds_and_leave_nothing_else_out():
+    one, other = matrices(0, seeds=2), matrices(1, seeds=2)
+    assert patient_scores(one, "accuracy") == pytest.approx(accuracy(one).mean(0))
+    for each in (one, other):
+        each[:, 4] = 0
+    assert np.flatnonzero(np.isnan(patient_scores(one, "macro_dice"))).tolist() == [4]
+    kept = np.delete(macro_dice(one).mean(0) - macro_dice(other).mean(0), 4)
+    assert patient_differences(one, other, "macro_dice") == pytest.approx(kept)
+
+
 def test_arms_of_other_shape_cannot_be_paired():
-    with pytest.raises(RunError, match="cannot be paired"):
-        difference(matrices(0, 10), matrices(1, 9))
+    for compare in (difference, lambda *pair: patient_differences(*pair, "accuracy")):
+        with pytest.raises(RunError, match="cannot be paired"):
+            compare(matrices(0, 10), matrices(1, 9))
 
 
 def test_one_patient_is_too_few():
     with pytest.raises(RunError, match="at least 2 patients"):
         difference(matrices(0, 1), matrices(1, 1))
+    empty = matrices(0, 3)
+    empty[:, 1:] = 0
+    with pytest.raises(RunError, match="at least 2 patients with counted pixels, not 1"):
+        difference(empty, empty)
 
 
-@pytest.mark.parametrize("kind", [("accuracy", "per_patient"), ("accuracy", "pooled"), ("macro_dice", "pooled")])
-def test_intervals_hold_the_truth_about_as_often_as_they_claim(kind: tuple[str, str]):
-    # 300 studies of 10 patients; the truth is the difference over a population of 40,000
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_patient_that_counts_in_one_arm_only_is_refused(kind: tuple[str, str]):
+    one, other = matrices(0, seeds=2), matrices(1, seeds=2)
+    one[1, 3] = 0
+    with pytest.raises(RunError, match="cannot pair up"):
+        difference(one, other, kind)
 
-    def draw(patients: int) -> tuple[Counts, Counts]:
-        hard = rng.normal(0, 0.08, patients)  # what both arms share
-        shares = [np.clip(0.7 + gain + hard + rng.normal(0, 0.05, patients), 0.05, 0.95) for gain in (0.02, 0.0)]
-        made = []
-        for share in shares:
-            right = np.stack([share, np.clip(share + 0.05, 0, 1)], 1)  # [patients, 2]
-            counts = np.zeros((1, patients, 2, 2), np.int64)
-            for c in range(2):
-                counts[0, :, c, c] = (5000 * right[:, c]).astype(int)
-                counts[0, :, c, 1 - c] = 5000 - counts[0, :, c, c]
-            made.append(counts)
-        return made[0], made[1]
 
-    truth = difference(*draw(40_000), kind, resamples=1).difference
-    held = 0
-    for study in range(300):
-        found = difference(*draw(10), kind, resamples=600, seed=study)
-        held += found.low <= truth <= found.high
-    assert 0.90 <= held / 300 <= 0.99
+def test_what_is_no_evidence_is_refused():
+    one, other = matrices(0), matrices(1)
+    with pytest.raises(RunError, match="macro_dice, accuracy"):
+        difference(one, other, ("f1", "pooled"))
+    with pytest.raises(RunError, match="pooled or per_patient"):
+        difference(one, other, ("accuracy", "per_roi"))
+    with pytest.raises(RunError, match="negative"):
+        difference(one - 10**6, other)
+    with pytest.raises(RunError, match=r"\[seeds, patients, classes, classes\]"):
+        difference(one[0], other[0])
+    with pytest.raises(RunError, match="9 folds for 10 patients"):
+        difference(one, other, folds=range(9))
+    with pytest.raises(RunError, match="confidence 95"):
+        difference(one, other, confidence=95)
+    with pytest.raises(RunError, match="give macro_dice or accuracy"):
+        patient_scores(one, "f1")
+    with pytest.raises(RunError, match="nothing to compare"):
+        patient_differences(one * 0, other * 0, "accuracy")

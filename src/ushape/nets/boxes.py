@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ushape.nets.registry import AXES
 from ushape.nets.spec import Spec
+from ushape.nets.svg import Svg
 
 COLOURS = {  # of each axis: its arrows, badges and the edges of its boxes
     "stem": "#bf6310",
@@ -56,6 +57,18 @@ class Node:
     @property
     def bottom(self) -> float:
         return self.y + self.height
+
+
+def slab(channels: int) -> float:
+    """Width of one convolution unit."""
+    return min(40.0, max(7.0, 1 + 3.2 * (channels or 1).bit_length()))
+
+
+def stripes(svg: Svg, x: float, y: float, width: float, height: float, classes: int) -> None:
+    """A map of scores: a stripe for each class, as far as there are colours and room."""
+    number = max(1, min(classes, len(CLASSES), int(height / 2)))
+    for c in range(number):
+        svg.rect(x, y + c * height / number, width, height / number, CLASSES[c], radius=0)
 
 
 def colour(axis: str) -> str:

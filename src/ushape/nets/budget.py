@@ -71,6 +71,18 @@ def counted(spec: Spec, in_channels: int = 3, classes: int = 5, size: int = 256)
     return counts
 
 
+def sized(spec: Spec, in_channels: int = 3, classes: int = 5, size: int = 256) -> dict[str, int]:
+    """`parameters` and `flops` of `Cost` alone, for tables of many networks."""
+
+    def compute() -> dict[str, int]:
+        from ushape.nets.count import count_size
+
+        return count_size(spec, in_channels, classes, size)
+
+    sizes: dict[str, int] = _kept(["sizes", in_channels, classes, size], spec, compute)
+    return sizes
+
+
 def receptive_field(spec: Spec) -> int | None:
     """`ushape.nets.field.receptive_field`, from the cache where it is known."""
 

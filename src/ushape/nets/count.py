@@ -45,6 +45,17 @@ def count(spec: Spec, in_channels: int, classes: int, size: int) -> Counts:
         return _count(spec, in_channels, classes, size, "cpu")
 
 
+def count_size(spec: Spec, in_channels: int, classes: int, size: int) -> dict[str, int]:
+    """Parameters and FLOPs alone: half the time of `count`, for tables."""
+    try:
+        net, image = _made(spec, in_channels, classes, size, "meta")
+        flops = _inference(net, image).flops
+    except (NotImplementedError, RuntimeError):
+        net, image = _made(spec, in_channels, classes, size, "cpu")
+        flops = _inference(net, image).flops
+    return {"parameters": parameters(net), "flops": flops}
+
+
 def count_parameters(spec: Spec, in_channels: int, classes: int) -> int:
     """Trainable parameters alone: faster than `count`, for searches."""
     with torch.device("meta"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ushape.nets.boxes import CLASSES, COLOURS, FILLS, Node, chosen, colour
+from ushape.nets.boxes import COLOURS, FILLS, Node, chosen, colour, slab, stripes
 from ushape.nets.layout import Layout
 from ushape.nets.svg import GREY, INK, Svg, fit, text_width
 
@@ -13,28 +13,36 @@ class Diagram(Layout):
     def draw(self, svg: Svg, left: float, top: float) -> None:
         """All of it, with its upper left corner at (left, top)."""
         first = left + self.lead
-        encoder, bottom, decoder = self._u(first, top)
-        self._image(svg, left, encoder[0])
+        encoder, bottom, decoder = self._u(first, top, self.encoded)
+        self._image(svg, left, encoder)
         self._badge(svg, "topology", first + self.span / 2, top - 6)
         if self.between:
-            second, deepest, decoder2 = self._u(first + self.span + self.between, top)
+            widths = self.spec.widths  # the second encoder has levels of the spec's own
+            second, deepest, decoder2 = self._u(first + self.span + self.between, top, widths)
             self._long_skips(svg, encoder, decoder[0], decoder2, top)
-            self._draw_u(svg, encoder, bottom, decoder)
+            self._draw_u(svg, encoder, bottom, decoder, self.encoded)
             self._again(svg, left, decoder[0], second[0], top)
-            self._draw_u(svg, second, deepest, decoder2, foreign=False)
+            self._draw_u(svg, second, deepest, decoder2, widths, foreign=False)
             decoder = decoder2
         else:
-            self._draw_u(svg, encoder, bottom, decoder)
+            self._draw_u(svg, encoder, bottom, decoder, self.encoded)
         self._heads(svg, decoder)
 
     def _draw_u(
-        self, svg: Svg, encoder: list[Node], bottom: Node, decoder: list[Node], foreign: bool | None = None
+        self,
+        svg: Svg,
+        encoder: list[Node],
+        bottom: Node,
+        decoder: list[Node],
+        encoded: tuple[int, ...],
+        foreign: bool | None = None,
     ) -> None:
         foreign = chosen(self.spec, "encoder", "own") != "own" if foreign is None else foreign
         if self.topology == "full-scale":
             self._full_scale(svg, encoder, decoder, bottom)
         for i in range(self.levels - 1):  # down
-            self._elbow_down(svg, encoder[i], encoder[i + 1], i)
+            if encoded[i]:
+                self._elbow_down(svg, encoder[i], encoder[i + 1], i, foreign)
         if self.topology == "nested":
             self._nested(svg, encoder, decoder, bottom)
         else:
@@ -45,13 +53,11 @@ class Diagram(Layout):
                     node,
                     name=i == 0 and self.topology != "full-scale",
                 )
-                if self.encoded[i]:
-                    self._skip(svg, encoder[i], node, name=i == 0)
+                if encoded[i]:
+                    self._skip(svg, encoder[i], node, name=i == 0 and self.topology != "full-scale")
         for i, node in enumerate(encoder):
-            if self.encoded[i]:
-                self._block(svg, node, self.encoded[i], self.down_sizes[i], "foreign" if foreign else "encoder")
-            else:  # an encoder that gives no features here
-                svg.rect(node.left, node.y, node.width, node.height, "#ffffff", "#b9c2cc")
+            if encoded[i]:
+                self._block(svg, node, encoded[i], self.down_sizes[i], "foreign" if foreign else "encoder")
             if i >= self.levels - 2:
                 self._badge(svg, "dropout", node.left, node.bottom)
         for i, node in enumerate(decoder):
@@ -63,15 +69,13 @@ class Diagram(Layout):
             name = fit(self.spec.bridge.name, 11, self.span)
             svg.text(bottom.x, bottom.bottom + 15, name, 11, COLOURS["bridge"], anchor="middle")
 
-    def _elbow_down(self, svg: Svg, fine: Node, coarse: Node, level: int) -> None:
+    def _elbow_down(self, svg: Svg, fine: Node, coarse: Node, level: int, foreign: bool) -> None:
         svg.arrow([(fine.x, fine.bottom), (fine.x, coarse.middle), (coarse.left, coarse.middle)], COLOURS["down"])
         self._badge(svg, "down", fine.x, fine.bottom + 17)
         name = self.spec.down.name
-        if chosen(self.spec, "encoder", "own") != "own":
-            return  # which goes down in its own way
-        if level == 0 and text_width(name, 11) < self.lead - 14:
-            svg.text(fine.x - 12, fine.bottom + 28, name, 11, COLOURS["down"], anchor="end")
-        elif level == 0 and text_width(name, 11) < self.step - 36:
+        if foreign:
+            return  # it goes down in its own way
+        if level == 0 and text_width(name, 11) < coarse.x - 32 - fine.x - 12:  # left of what stands over the next box
             svg.text(fine.x + 12, fine.bottom + 21, name, 11, COLOURS["down"])
 
     def _up(self, svg: Svg, coarse: Node, fine: Node, name: bool = False) -> None:
@@ -131,8 +135,9 @@ class Diagram(Layout):
         """DoubleU-Net: the second decoder takes the first encoder's features too, and the head the first decoder's."""
         for i, node in enumerate(second):
             if self.encoded[i]:
-                y = node.y + 0.2 * node.height
-                svg.arrow([(encoder[i].right, y), (node.left, y)], COLOURS["skip"], 1.0, dashed=True, opacity=0.7)
+                y, high, a, b = node.y + 0.2 * node.height, node.y - 40, encoder[i].right, node.left
+                points = [(a, y), (a + 14, y), (a + 14, high), (b - 14, high), (b - 14, y), (b, y)]
+                svg.arrow(points, COLOURS["skip"], 1.0, dashed=True, opacity=0.7)
         x, y = second[0].right + 37, top + 24
         points = [(seen.x, seen.y - 32), (seen.x, y), (x, y), (x, second[0].y)]
         svg.arrow(points, COLOURS["skip"], 1.0, dashed=True, opacity=0.7)
@@ -151,12 +156,17 @@ class Diagram(Layout):
         svg.text(times, y + 5, "×", 15, bold=True, anchor="middle")
         svg.text(x + 4, seen.bottom + 14, "map", 10, GREY, anchor="middle")
 
-    def _image(self, svg: Svg, left: float, first: Node) -> None:
-        y = first.y
+    def _image(self, svg: Svg, left: float, encoder: list[Node]) -> None:
+        first, y = encoder[0], encoder[0].y
         svg.rect(left, y, 14, first.height, FILLS["image"], "#a5487d")
         self._labels(svg, left + 7, y, self.in_channels, self.size)
         svg.text(left + 7, first.bottom + 14, "image", 10, GREY, anchor="middle")
-        self._stem(svg, left + 14, first)
+        if self.encoded[0]:
+            self._stem(svg, left + 14, first)
+        else:  # an encoder that gives nothing at the image's resolution
+            to = next(node for node, channels in zip(encoder, self.encoded, strict=True) if channels)
+            points = [(left + 14, first.middle), (first.x, first.middle), (first.x, to.middle), (to.left, to.middle)]
+            svg.arrow(points, COLOURS["down"])
 
     def _stem(self, svg: Svg, x: float, first: Node) -> None:
         """From x to the first level, through the stem where there is one."""
@@ -177,9 +187,7 @@ class Diagram(Layout):
             svg.arrow([(node.right, y), (column, y)], COLOURS["head"] if i else INK, 1.6 if i == 0 else 1.1)
             svg.rect(column, y - height / 2, 18, height, FILLS["head"], COLOURS["head"])
             svg.arrow([(column + 18, y), (column + 44, y)], INK if i == 0 else COLOURS["head"], 1.6 if i == 0 else 1.1)
-            stripes = min(self.classes, len(CLASSES), int(height / 2))
-            for c in range(stripes):
-                svg.rect(column + 44, y - height / 2 + c * height / stripes, 18, height / stripes, CLASSES[c], radius=0)
+            stripes(svg, column + 44, y - height / 2, 18, height, self.classes)
             self._badge(svg, "head", column + 9, y if i == 0 else y - height / 2 - 6)
         top = decoder[0]
         output = self.up_sizes[0] if chosen(self.spec, "padding", "same") == "valid" else self.size
@@ -194,7 +202,7 @@ class Diagram(Layout):
             svg.rect(node.left, node.y, node.width, node.height, FILLS["encoder"], edge)
             self._badge(svg, "encoder", node.x, node.middle)
             return
-        width, x = self._slab(channels), node.left
+        width, x = slab(channels), node.left
         for _ in range(min(3, self.spec.depth)):
             svg.rect(x, node.y, width, node.height, FILLS[part], edge)
             x += width + 3

@@ -8,8 +8,9 @@ from ushape.nets.boxes import FILLS, chosen, colour
 from ushape.nets.budget import counted
 from ushape.nets.diagram import Diagram
 from ushape.nets.registry import AXES, lookup
-from ushape.nets.spec import Spec
+from ushape.nets.spec import Spec, parse
 from ushape.nets.svg import GREY, INK, Svg, fit, text_width, wrap
+from ushape.nets.zoo import Published, published
 
 MARGIN = 36.0
 LEAST_WIDTH = 760.0
@@ -29,25 +30,83 @@ class Change:
 def draw(spec: Spec, in_channels: int = 3, classes: int = 5, size: int = 256) -> str:
     """The SVG of a network for images of size x size px; the same spec gives the same text.
 
-    SpecError where the network cannot be built.
+    A network that leaves the U is drawn from what flows through it. SpecError where the network cannot be built.
     """
     counts = counted(spec, in_channels, classes, size)
+    facts = f"{counts['parameters']:,} parameters · {_giga(counts['flops'])} GFLOPs at {size}² px"
+    if spec.network.name != "unet":
+        return _whole(spec, in_channels, classes, size, facts)
     changes = differences(spec)
     badges = {change.axis: change.number for change in changes}
     diagram = Diagram(spec, in_channels, classes, size, _encoded(spec, in_channels, classes), badges)
     width = max(LEAST_WIDTH, diagram.width + 2 * MARGIN)
     svg = Svg()
-    y = MARGIN + 8
-    for line in wrap(spec.name, 19, width - 2 * MARGIN, bold=True, after=",", before="+"):
-        svg.text(MARGIN, y, line, 19, bold=True)
-        y += 25
-    facts = f"{counts['parameters']:,} parameters · {_giga(counts['flops'])} GFLOPs at {size}² px"
-    svg.text(MARGIN, y - 4, facts, 13, GREY)
-    y += 18
+    y = heading(svg, spec, facts, width)
     diagram.draw(svg, (width - diagram.width) / 2, y)
     y = _key(svg, spec, y + diagram.height + 34, width, badges)
     y = _legend(svg, changes, y + 14, width)
+    y = origin(svg, spec, y, width)
     return svg.to_string(width, y + MARGIN - 14, spec.name, f"Architecture of {spec.name}: {facts}")
+
+
+def _whole(spec: Spec, in_channels: int, classes: int, size: int, facts: str) -> str:
+    """A network that leaves the U."""
+    from ushape.nets.dataflow import flow_of
+    from ushape.nets.flow import Flow
+
+    flow = Flow(flow_of(spec, in_channels, classes, size), classes)
+    width = max(LEAST_WIDTH, flow.width + 2 * MARGIN)
+    svg = Svg()
+    y = heading(svg, spec, facts, width)
+    flow.draw(svg, (width - flow.width) / 2, y)
+    y = flow.legend(svg, MARGIN, y + flow.height + 34, width - 2 * MARGIN)
+    y = origin(svg, spec, y, width)
+    return svg.to_string(width, y + MARGIN - 14, spec.name, f"Architecture of {spec.name}: {facts}")
+
+
+def heading(svg: Svg, spec: Spec, facts: str, width: float) -> float:
+    """What the network is called, where it is published under a name, its spec and what it costs; the y below."""
+    y = MARGIN + 8
+    known = published_as(spec)
+    title = known.title if known else spec.name
+    for line in wrap(
+        title, 19, width - 2 * MARGIN, bold=True, after=" " if known else ",", before="" if known else "+"
+    ):
+        svg.text(MARGIN, y, line, 19, bold=True)
+        y += 25
+    if known:
+        name = known.name if known.name == spec.name else f"{known.name} = {spec.name}"
+        for line in wrap(name, 13, width - 2 * MARGIN, after=" ,", before="+"):
+            svg.text(MARGIN, y - 4, line, 13)
+            y += 18
+    svg.text(MARGIN, y - 4, facts, 13, GREY)
+    return y + 18
+
+
+def origin(svg: Svg, spec: Spec, y: float, width: float) -> float:
+    """Where the network is published, with which count, and what else there is to know; the y below."""
+    known = published_as(spec)
+    base = known or next((one for one in published() if one.name == spec.network.name), None)
+    if base is None:
+        return y
+    svg.text(MARGIN, y + 6, "Published" if known else f"Changed from {base.title}", 14, bold=True)
+    y += 27
+    lines = [base.source]
+    if base.parameters is not None:
+        count = f"{base.parameters:,} parameters from {base.in_channels} to {base.classes} channels ({base.pin})"
+        lines.append(count + (f"; here {base.ours:,}" if base.ours is not None else ""))
+    if base.note:
+        lines.append(base.note[0].upper() + base.note[1:])
+    for text in lines:
+        for line in wrap(text, 11, width - 2 * MARGIN):
+            svg.text(MARGIN, y, line, 11, GREY)
+            y += 15
+    return y + 9
+
+
+def published_as(spec: Spec) -> Published | None:
+    """The published network that this spec is, if it is one; the first of several."""
+    return next((one for one in published() if parse(one.spec) == spec), None)
 
 
 def differences(spec: Spec) -> list[Change]:
@@ -69,13 +128,16 @@ def differences(spec: Spec) -> list[Change]:
 def _key(svg: Svg, spec: Spec, y: float, width: float, badges: dict[str, int]) -> float:
     """What each colour stands for, with the name of what this spec has there; the y below it."""
     x = MARGIN
-    own = ["up", "skip"] if chosen(spec, "topology", "plain") == "full-scale" else []  # the topology has its own
-    own += ["stem", "down"] if chosen(spec, "encoder", "own") != "own" else []
+    others = {}  # axes that another one does the work of
+    if (topology := chosen(spec, "topology", "plain")) == "full-scale":
+        others = {"up": topology, "skip": topology}
+    if (encoder := chosen(spec, "encoder", "own")) != "own":
+        others |= {"stem": "none", "down": encoder}
     svg.path(f"M{MARGIN:.0f},{y - 20:.2f} H{width - MARGIN:.2f}", "#d9dde3", 1)
     for axis in AXES:
-        choice = spec.choice(axis).name
+        choice = others.get(axis, spec.choice(axis).name)
         shown = axis in badges or (axis in _SHOWN and choice not in ("none", "own"))
-        if not shown or axis in own:
+        if not shown or (axis in others and others[axis] == "none"):
             continue
         label = f"{spec.depth} × {choice}" if axis == "block" else choice
         label = fit(label, 11, width - 2 * MARGIN - 100, axis in badges)

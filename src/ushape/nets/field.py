@@ -26,20 +26,26 @@ def receptive_field(spec: Spec) -> int | None:
     column reaches is measured for each place in the coarsest grid, and turned round. The field of an output pixel
     differs with its place; the largest is given. Rows count where they reach further than columns. The norm of the
     spec is left out (the statistics of some span the image, which is not what a field describes), one that a part
-    brings of its own is not; widths are cut: the field does not depend on them. None also for more than `LEVELS`
-    levels, where nothing is measured, and for parts that treat no two places alike.
+    brings of its own is not; widths are cut: the field does not depend on them (that of Rolling-UNet does, a little).
+    None also for more than `LEVELS` levels, where nothing is measured, and for parts that treat no two places alike.
     """
     if spec.levels > LEVELS:
         return None
     width = max(8, 2 * _longest_option(spec))  # so that no branch of a part that shares out its channels is empty
     plain: dict[str, Any] = {axis: Spec().choice(axis) for axis in ("padding", "bias") if axis in AXES}
     plain |= {"norm": Choice("none"), "dropout": 0.0, "widths": tuple(min(w, width) for w in spec.widths)}
-    thin = replace(spec, **plain) if spec.network.name == "unet" else spec
+    thin = replace(spec, **plain) if spec.network.name == "unet" else _narrow(spec)
     net = build(thin, 1, 1, seed=0).eval()
     try:  # double: fast convolutions of single precision (Winograd's) let NaN leak to where nothing depends on it
         return _sides(net.double())
     except RuntimeError:  # a part that makes single-precision values of its own
         return _sides(net.float())
+
+
+def _narrow(spec: Spec) -> Spec:
+    """A network that leaves the U, its widths scaled so that the least is about 4."""
+    factor = min(1.0, 4 / min(spec.widths))
+    return replace(spec, widths=tuple(max(2, round(w * factor)) for w in spec.widths))
 
 
 def _sides(net: Network) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from ushape.nets.boxes import Node, chosen, sizes
+from ushape.nets.boxes import Node, chosen, sizes, slab
 from ushape.nets.spec import Spec
 
 
@@ -29,13 +29,15 @@ class Layout:
         self.down_sizes, self.up_sizes = sizes(spec, size)
 
         wide = [self._box(c) for c in encoded]
+        if self.topology == "double":
+            wide = [max(w, self._box(c)) for w, c in zip(wide, spec.widths, strict=True)]
         wide = [max(w, self._box(c)) for w, c in zip(wide, (*self.decoded, 0), strict=True)]
         self.bridge = 40.0 if chosen(spec, "bridge", "none") != "none" else 0.0
         self.extra = self.bridge + 26 if self.bridge else 0.0
         steps = [(a + b) / 2 + 26 for a, b in pairwise(wide)]
         least = (150 + wide[0] - self.extra) / (2 * (self.levels - 1))  # room for a name on the top skip
         self.step = max([*steps, least, *((w + 46) / 2 for w in wide)])
-        self.stem = self._slab(spec.widths[0]) if spec.stem.name != "none" else 0.0
+        self.stem = slab(spec.widths[0]) if spec.stem.name != "none" else 0.0
         self.lead = 14 + 28 + (self.stem + 28 if self.stem else 0) + wide[0] / 2
         self.span = 2 * (self.levels - 1) * self.step + self.extra  # from the first box's middle to the last one's
         self.between = wide[0] + 116 + (self.stem + 28 if self.stem else 0) if self.topology == "double" else 0.0
@@ -44,18 +46,18 @@ class Layout:
 
         self.heights = [max(16.0, 122 * 0.72**i) for i in range(self.levels)]
         self.tops: list[float] = []
-        y = 30.0 if self.topology != "double" else 62.0
+        double = self.topology == "double"
+        y, gap = (74.0, 72.0) if double else (30.0, 52.0)  # long skips of a second U pass over the rows
         for i, height in enumerate(self.heights):
             y += self._arcs(i)
             self.tops.append(y)
-            y += height + 52
-        self.height = y - 52 + (20 if self.bridge else 4)
+            y += height + gap
+        self.height = y - gap + (20 if self.bridge else 4)
 
-    def _u(self, x: float, top: float) -> tuple[list[Node], Node, list[Node]]:
+    def _u(self, x: float, top: float, encoded: tuple[int, ...]) -> tuple[list[Node], Node, list[Node]]:
         """Encoder boxes, the box that the decoder starts from, and decoder boxes, finest first."""
         encoder = [
-            Node(x + i * self.step, top + self.tops[i], self._box(c), self.heights[i])
-            for i, c in enumerate(self.encoded)
+            Node(x + i * self.step, top + self.tops[i], self._box(c), self.heights[i]) for i, c in enumerate(encoded)
         ]
         last = encoder[-1]
         bottom = Node(last.right + 26 + self.bridge / 2, last.y, self.bridge, last.height) if self.bridge else last
@@ -65,12 +67,9 @@ class Layout:
         ]
         return encoder, bottom, decoder
 
-    def _slab(self, channels: int) -> float:
-        return min(40.0, max(7.0, 1 + 3.2 * (channels or 1).bit_length()))
-
     def _box(self, channels: int) -> float:
         count = min(3, self.spec.depth)
-        return count * self._slab(channels) + 3 * (count - 1) + (12 if self._attends() else 0)
+        return count * slab(channels) + 3 * (count - 1) + (12 if self._attends() else 0)
 
     def _attends(self) -> bool:
         return self.spec.attention.name != "none"

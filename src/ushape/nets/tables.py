@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ushape.errors import SpecError
-from ushape.nets.budget import cost, counted
+from ushape.nets.budget import cost, sized
 from ushape.nets.registry import AXES, modifications
 from ushape.nets.spec import Choice, Spec, parse
 from ushape.nets.zoo import Published, published
@@ -29,14 +29,14 @@ def mods_table(axis: str | None = None, progress: Callable[[], object] = lambda:
     """
     if axis is not None and axis not in AXES:
         raise SpecError(f"unknown axis {axis!r} (axes: {', '.join(AXES)})")
-    base = counted(REFERENCE)
+    base = sized(REFERENCE)
     rows: list[dict[str, Any]] = []
     for m in modifications(axis):
         default = REFERENCE.choice(m.axis).name == m.name
         relative: dict[str, float | None] = {"parameters": None, "flops": None}
         try:
             changed: dict[str, Any] = {m.axis: Choice(m.name)}
-            counts = counted(replace(REFERENCE, **changed))
+            counts = sized(replace(REFERENCE, **changed))
             relative = {key: counts[key] / base[key] for key in relative}
         except SpecError:
             pass
@@ -54,7 +54,7 @@ def nets_table(progress: Callable[[], object] = lambda: None) -> list[dict[str, 
     """
     rows = []
     for network in published():
-        counts = counted(parse(network.name), network.in_channels, network.classes, network.size)
+        counts = sized(parse(network.name), network.in_channels, network.classes, network.size)
         row: dict[str, Any] = {"name": network.name, "title": network.title, "spec": network.spec}
         row |= {"paper": network.source, "year": year(network.source), "params": counts["parameters"]}
         row |= {"in_channels": network.in_channels, "classes": network.classes}

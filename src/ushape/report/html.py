@@ -49,6 +49,7 @@ def render(study: Path, results: Results) -> str:
         absences=words.absences(results),
         limits=words.limits(results),
         forests=_forests(results),
+        caution=words.caution(results),
         effects=_effects(results),
         design=words.design(results),
         confusions=[(arm.name, _shares(arm.confusion)) for arm in results.arms],

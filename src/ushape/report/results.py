@@ -80,6 +80,7 @@ class Comparison:
     high: float | None
     confidence: float
     patients: int
+    p_holm: float | None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def verdict(c: Comparison) -> tuple[str, str, str, str, str]:
     """One sentence in five pieces, so that a page can set the names (2nd and 4th) apart."""
     difference, bounds = interval(c)
     score = f"points of {AGGREGATION[c.aggregation]} {METRIC[c.metric]}"
-    over = f"({100 * c.confidence:g}% interval over {count(c.patients, 'patient')})."
+    over = f"({100 * c.confidence:g}% interval over {count(c.patients, 'patient')}{adjusted(c.p_holm)})."
     if not bounds:
         return "", c.arm, " could not be compared with ", c.baseline, ": a score is missing."
     if side(c) > 0:
@@ -83,7 +83,19 @@ def adjusted(p: float | None) -> str:
     """', p = .008 after Holm'."""
     if p is None:
         return ""
-    return ", p < .001 after Holm" if p < 0.001 else f", p = {f'{p:.3f}'.lstrip('0') if p < 1 else '1'} after Holm"
+    shown = f"{p:.3f}"
+    told = "< .001" if p < 0.001 else "= 1" if shown == "1.000" else f"= {shown.lstrip('0')}"
+    return f", p {told} after Holm"
+
+
+def caution(results: Results) -> str:
+    """What stands right below the verdicts of a study of one seed; empty for several."""
+    if len(results.seeds) > 1 or len(results.arms) < 2:
+        return ""
+    return (
+        "One seed: this compares these trained networks. Whether the modification makes the difference, or the luck of "
+        "its initialisation and crops, takes several seeds to tell."
+    )
 
 
 def design(results: Results) -> list[str]:
@@ -157,9 +169,12 @@ def limits(results: Results) -> list[str]:
     if patients < 20:
         told.append("With fewer than about 20 patients its width is itself uncertain.")
     if len(results.seeds) == 1:
-        told.append("One seed: luck of initialisation and crops is not told apart from the modification.")
+        told.append(caution(results))
     else:
         told.append(f"{len(results.seeds)} seeds show only roughly how much a run varies by itself.")
     if arms > 1:
-        told.append(f"Each interval stands alone: none is widened because {arms} arms were compared.")
+        told.append(
+            f"Each interval stands alone: none is widened because {arms} arms were compared. The p-values are: Holm's "
+            "adjustment keeps the chance of any false finding among them at the level that one alone would have."
+        )
     return told

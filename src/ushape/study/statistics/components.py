@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from ushape.errors import RunError
 from ushape.study.statistics.evidence import Counts, Float, gather
@@ -65,7 +65,7 @@ class Uncertainty:
         if self._squared(1e-100) <= distance**2:
             return 0.0
         if self.seed == 0:
-            return float(2 * stats.t.sf(abs(distance) / np.sqrt(self.patient), self.patient_freedom))
+            return float(2 * special.stdtr(self.patient_freedom, -abs(distance) / np.sqrt(self.patient)))
         level = optimize.brentq(lambda x: self._squared(10**x) - distance**2, -100.0, 0.0, xtol=1e-12)
         return float(10**level)
 
@@ -75,9 +75,9 @@ class Uncertainty:
         return half if excess >= 0 else 1 - half
 
     def _squared(self, level: float) -> float:
-        made = self.patient * stats.t.isf(level / 2, self.patient_freedom) ** 2
+        made = self.patient * special.stdtrit(self.patient_freedom, level / 2) ** 2
         if self.seed:
-            made += self.seed * stats.t.isf(level / 2, self.seed_freedom) ** 2
+            made += self.seed * special.stdtrit(self.seed_freedom, level / 2) ** 2
         return float(made)
 
 

@@ -12,6 +12,7 @@ as wide as the network made it. Weights are the network's own random ones: `buil
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def _levels_of(network: str, in_channels: int) -> dict[int, tuple[int, int]]:
 
 def _timm() -> Any:
     try:
-        import timm  # type: ignore[import-not-found, unused-ignore]
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of older timm with newer torch
+            import timm  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise SpecError("encoder=timm:... needs timm: pip install 'ushape[encoders]'") from None
     return timm

@@ -175,6 +175,12 @@ def test_resnet34_unet() -> None:
     same_scores("resnet34-unet", smp.Unet("resnet34", encoder_weights=None), size=(64, 96), reverse=True)
 
 
+@against("convnext-unet", "segmentation_models_pytorch.Unet")
+def test_convnext_unet() -> None:
+    smp = peer("segmentation_models_pytorch")
+    same_scores("convnext-unet", smp.Unet("tu-convnext_tiny", encoder_weights=None), size=(64, 96), reverse=True)
+
+
 @against("resnet34-unetpp", "segmentation_models_pytorch.UnetPlusPlus")
 def test_resnet34_unetplusplus() -> None:
     smp = peer("segmentation_models_pytorch")

@@ -360,6 +360,10 @@ leave("vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", "vm_unet:VMUNet", (96,
 publish("vm-unet", "VM-UNet", "vm-unet", "Ruan and Xiang 2024, arXiv:2402.02491", 27_427_561,
         "counted on the official code; 27.43M in the literature",
         note="the configuration for skin lesions; the class's own defaults have nine units at 1/16")  # fmt: skip
+publish("convnext-unet", "U-Net with a ConvNeXt-T encoder",
+        "unet[width=16,levels=6,encoder=timm:convnext_tiny]+nearest[kernel=0]+single[kernel=3]",
+        "Liu et al. 2022, arXiv:2201.03545; github.com/qubvel-org/segmentation_models.pytorch", 31_928_753, _SMP,
+        parity="segmentation_models_pytorch.Unet")  # fmt: skip
 leave("conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", "conv_unext:ConvUNeXt", (32, 64, 128, 256))
 publish("conv-unext", "ConvUNeXt", "conv-unext", "Han et al. 2022, doi 10.1016/j.knosys.2022.109512", 3_505_697,
         "counted on a public copy of the authors' code")  # fmt: skip

@@ -32,7 +32,7 @@ def benjamini_hochberg(p: Sequence[float] | Float) -> Float:
     """
     given, order = _ascending(p)
     made = np.full(len(given), np.nan)
-    raised = given[order] * len(order) / np.arange(1, len(order) + 1)
+    raised = given[order] * (len(order) / np.arange(1, len(order) + 1))
     made[order] = np.minimum.accumulate(raised[::-1])[::-1]  # the last is given[order][-1], so none is above 1
     return made
 

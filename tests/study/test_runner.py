@@ -153,6 +153,7 @@ def test_without_jobs_there_is_one_run_a_core_or_one_a_device(
 
 
 def test_an_interrupted_study_lets_its_runs_save_and_goes_on(tmp_path: Path, study: Study, script: Script):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
     script('trap \'echo yes > "$3/saved"; exit 130\' INT; echo yes > "$3/ready"; while :; do sleep 0.02; done')
 
     def interrupt(state: State) -> None:

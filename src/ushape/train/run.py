@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,6 +151,8 @@ def main() -> None:
     from ushape.train.loop import train
 
     parent = os.getppid()
+    # a shell that starts a study in the background has it, and its children, ignore the signal that asks to save
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def watch(step: int, loss: float) -> None:
         if os.getppid() != parent:

@@ -222,16 +222,19 @@ def test_the_command_line_names_the_same_augmentations() -> None:
 def test_whole_rois_are_scored_without_their_ignored_pixels(net: UNet, make_pixels: MakePixels) -> None:
     rng, groups = np.random.default_rng(0), grouping("bcss-5")
     rois = [make_pixels(rng.integers(0, 22, (70, 90), np.uint8), f"roi{i}", picture(70, 90, i)) for i in range(2)]
-    kept: dict[str, Bytes] = {}
     with Lanes(1) as lanes:
         predictor = Predictor(net, CPU, "float32", lanes)
-        made = dict(evaluate(predictor, rois, groups, lambda p, labels: kept.update({p.roi.name: labels})))
-        assert list(made) == list(kept) == ["roi0", "roi1"]
-        for roi in rois:
-            labels = predictor.labels(roi.image)
-            assert np.array_equal(kept[roi.roi.name], labels)
-            assert np.array_equal(made[roi.roi.name], confusion(groups.labels(roi.codes), labels, 5))
-            assert made[roi.roi.name].sum() == (roi.codes != 0).sum()
+        made = list(evaluate(predictor, rois, groups))
+        assert [each.roi.name for each in made] == ["roi0", "roi1"]
+        for roi, each in zip(rois, made, strict=True):
+            truth, likely = groups.labels(roi.codes), predictor.probabilities(roi.image)
+            labels = likely.argmax(0).astype(np.uint8)
+            assert np.array_equal(each.labels, labels)
+            assert np.array_equal(each.confusion, confusion(truth, labels, 5))
+            assert each.confusion.sum() == each.calibration.pixels.sum() == (roi.codes != 0).sum()
+            assert each.calibration.right.sum() == np.trace(each.confusion)
+            sure = likely.max(0)[roi.codes != 0].astype(np.float64)
+            assert each.calibration.confidence.sum() == pytest.approx(sure.sum())
 
 
 def test_rois_are_predicted_one_at_a_time(net: UNet, make_pixels: MakePixels) -> None:

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from ushape.data.classes import IGNORE
 from ushape.predict.score import (
     accuracy,
+    balanced_accuracy,
     confusion,
     dice,
     iou,
     macro_dice,
     mean_present,
     mean_scores,
+    micro_iou,
     plain,
     scores,
     summary,
@@ -29,6 +31,16 @@ Matrix = NDArray[np.int64]
 NAMES = ("tumor", "stroma", "rest")
 HAND = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
 """Dice 12/15 and 6/9, IoU 6/9 and 3/6; the third class is absent; accuracy 9/12."""
+
+
+def test_balanced_and_micro_scores_of_the_hand_made_matrix() -> None:
+    assert balanced_accuracy(HAND) == pytest.approx((6 / 8 + 3 / 4) / 2)  # a class the truth lacks has no recall
+    assert micro_iou(HAND) == pytest.approx(9 / (2 * 12 - 9))
+    made = scores(HAND, NAMES)
+    assert made["micro_dice"] == made["accuracy"] == pytest.approx(9 / 12)
+    assert np.isnan(balanced_accuracy(np.zeros((3, 3), np.int64)))
+    assert np.isnan(micro_iou(np.zeros((3, 3), np.int64)))
+
 
 matrices = arrays(np.int64, (5, 5), elements=st.one_of(st.just(0), st.integers(0, 10**9)))
 truths = arrays(np.uint8, (6, 7), elements=st.sampled_from([0, 1, 2, IGNORE]))

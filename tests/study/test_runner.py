@@ -15,9 +15,10 @@ import pytest
 
 from ushape.errors import RunError
 from ushape.nets.weights import load_tensors
-from ushape.study import runner
+from ushape.study import pool
 from ushape.study.design import Study
-from ushape.study.runner import State, is_finished, last_step, run_study
+from ushape.study.pool import State, last_step
+from ushape.study.runner import is_finished, run_study
 from ushape.train.recipe import Recipe
 from ushape.train.run import open_run
 
@@ -145,7 +146,7 @@ def test_runs_have_one_thread_each_whatever_the_shell_says(
 def test_without_jobs_there_is_one_run_a_core_or_one_a_device(
     tmp_path: Path, study: Study, script: Script, monkeypatch: pytest.MonkeyPatch, device: str, most: int
 ):
-    monkeypatch.setattr(runner, "cores", lambda: 3)
+    monkeypatch.setattr(pool, "cores", lambda: 3)
     script(f"sleep 0.1; {DONE}")
     seen: list[State] = []
     run_study(study, tmp_path / "study", None, seen.append, device, 0.02)

@@ -176,7 +176,7 @@ def test_the_weights_kept_score_what_the_validation_log_says(plan: RunPlan, refe
     with Lanes(1) as lanes:
         predictor = Predictor(made.net, CPU, pick_precision("auto", CPU), lanes)
         pixels = [open_pixels(roi, plan.recipe.mpp, plan.recipe.normalise) for roi in plan.validation]
-        matrices = [m for _, m in evaluate(predictor, pixels, grouping("bcss-5"))]
+        matrices = [each.confusion for each in evaluate(predictor, pixels, grouping("bcss-5"))]
     assert float(macro_dice(np.sum(matrices, axis=0))) == pytest.approx(max(log["macro_dice"]), abs=1e-6)
 
 

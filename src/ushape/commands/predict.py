@@ -10,6 +10,9 @@ from ushape.errors import DataError
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score a network on whole ROIs."""
+    from functools import reduce
+    from operator import add
+
     from ushape.data.classes import grouping
     from ushape.data.rois import find_rois, open_pixels
     from ushape.files import write_json
@@ -17,7 +20,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from ushape.nets.weights import load_weights
     from ushape.predict.engine import Predictor
     from ushape.predict.engine import evaluate as run_evaluation
-    from ushape.predict.score import scores, summary
+    from ushape.predict.score import plain, scores, summary
     from ushape.threads import Lanes, cores
 
     weights = load_weights(options.weights)
@@ -27,13 +30,17 @@ def evaluate(options: argparse.Namespace) -> None:
     with Lanes(options.threads or cores()) as lanes, Bar("ROIs", len(rois)) as advance:
         tta = options.tta or about["tta"]
         predictor = Predictor(weights.net, device, pick_precision("auto", device), lanes, tta)
-        matrices = {}
+        matrices, sure = {}, {}
         pixels = (open_pixels(roi, about["mpp"], about["normalise"]) for roi in rois)
-        for name, matrix in run_evaluation(predictor, pixels, groups):
-            matrices[name] = matrix
+        for found in run_evaluation(predictor, pixels, groups):
+            matrices[found.roi.name], sure[found.roi.name] = found.confusion, found.calibration
             advance()
     made = summary(matrices, {r.name: r.patient for r in rois}, groups.classes)
-    each = {name: scores(matrix, groups.classes) for name, matrix in matrices.items()}
+    made["calibration_error"] = plain(reduce(add, sure.values()).error)
+    each = {
+        name: scores(matrix, groups.classes) | {"calibration_error": plain(sure[name].error)}
+        for name, matrix in matrices.items()
+    }
     print_scores({"": made}, groups.id)
     seen = {*about["trained_on"], *about["validated_on"]} & {r.patient for r in rois}
     if seen:

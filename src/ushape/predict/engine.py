@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ushape.data.classes import Grouping
-from ushape.data.rois import Pixels
+from ushape.data.rois import Pixels, Roi
 from ushape.errors import RunError
 from ushape.nets.device import autocast
 from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
+from ushape.predict.calibration import Calibration, calibration
 from ushape.predict.score import Matrix, confusion
 from ushape.predict.tiling import Blend, cut, plan
 from ushape.threads import Lanes
@@ -72,18 +74,23 @@ class Predictor:
         return scores
 
 
-def evaluate(
-    predictor: Predictor,
-    pixels: Iterable[Pixels],
-    grouping: Grouping,
-    keep: Callable[[Pixels, NDArray[np.uint8]], None] | None = None,
-) -> Iterator[tuple[str, Matrix]]:
-    """Predict whole ROIs: yields (name, confusion matrix) of each; `keep` is handed each label map."""
+@dataclass(frozen=True)
+class Evaluated:
+    """What a network made of a ROI: labels uint8 [H, W] at the network's pixel size, and how right they are."""
+
+    roi: Roi
+    labels: NDArray[np.uint8]
+    confusion: Matrix
+    calibration: Calibration
+
+
+def evaluate(predictor: Predictor, pixels: Iterable[Pixels], grouping: Grouping) -> Iterator[Evaluated]:
+    """Predict whole ROIs, one after the other, and count where they are right."""
     for each in pixels:
-        predicted = predictor.labels(each.image)
-        if keep:
-            keep(each, predicted)
-        yield each.roi.name, confusion(grouping.labels(each.codes), predicted, len(grouping.classes))
+        likely = predictor.probabilities(each.image)
+        labels, truth = likely.argmax(0).astype(np.uint8), grouping.labels(each.codes)
+        matrix = confusion(truth, labels, len(grouping.classes))
+        yield Evaluated(each.roi, labels, matrix, calibration(truth, labels, likely.max(0)))
 
 
 def _turn(x: Tensor, turns: int, flip: bool) -> Tensor:

@@ -1,7 +1,7 @@
 """From a confusion matrix to scores. A matrix is int64 [classes, classes]: rows truth, columns prediction, in pixels.
 
 Ignored pixels are never in a matrix. A class that is in neither truth nor prediction has no Dice and no IoU (nan):
-it is left out of every mean, and `absent` counts how often.
+it is left out of every mean, and `absent` counts how often. With one label a pixel, micro Dice is the accuracy.
 """
 
 from __future__ import annotations
@@ -41,6 +41,17 @@ def accuracy(matrix: Matrix) -> Float:
     return _ratio(_hits(matrix).sum(-1), matrix.sum((-1, -2)))
 
 
+def balanced_accuracy(matrix: Matrix) -> Float:
+    """Mean recall over the classes that the truth holds: float64 [...], nan where no pixel counts."""
+    return mean_present(_ratio(_hits(matrix), matrix.sum(-1)))
+
+
+def micro_iou(matrix: Matrix) -> Float:
+    """Intersection over union of all pixels together, TP / (2 N - TP): float64 [...], nan where none counts."""
+    hits = _hits(matrix).sum(-1)
+    return _ratio(hits, 2 * matrix.sum((-1, -2)) - hits)
+
+
 def mean_present(values: Float, axis: int = -1) -> Float:
     """Mean without nan along an axis; nan where nothing is left."""
     present = ~np.isnan(values)
@@ -58,7 +69,10 @@ def scores(matrix: Matrix, classes: Sequence[str]) -> dict[str, Any]:
     return {
         "macro_dice": plain(mean_present(each)),
         "accuracy": plain(accuracy(matrix)),
+        "balanced_accuracy": plain(balanced_accuracy(matrix)),
         "macro_iou": plain(mean_present(overlap)),
+        "micro_dice": plain(accuracy(matrix)),
+        "micro_iou": plain(micro_iou(matrix)),
         "dice": {c: plain(v) for c, v in zip(classes, each, strict=True)},
         "iou": {c: plain(v) for c, v in zip(classes, overlap, strict=True)},
     }
@@ -72,7 +86,10 @@ def mean_scores(matrices: Iterable[Matrix], classes: Sequence[str]) -> dict[str,
     return {
         "macro_dice": plain(mean_present(mean_present(each))),
         "accuracy": plain(mean_present(accuracy(stack))),
+        "balanced_accuracy": plain(mean_present(balanced_accuracy(stack))),
         "macro_iou": plain(mean_present(mean_present(overlap))),
+        "micro_dice": plain(mean_present(accuracy(stack))),
+        "micro_iou": plain(mean_present(micro_iou(stack))),
         "dice": {c: plain(v) for c, v in zip(classes, mean_dice, strict=True)},
         "iou": {c: plain(v) for c, v in zip(classes, mean_iou, strict=True)},
     }

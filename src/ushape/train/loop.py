@@ -34,7 +34,7 @@ from ushape.nets.unet import Network, build
 from ushape.nets.weights import as_input, load_tensors, load_weights, save_tensors, save_weights
 from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.outputs import save_labels
-from ushape.predict.score import Matrix, macro_dice, plain
+from ushape.predict.score import macro_dice, plain
 from ushape.threads import Lanes
 from ushape.train.losses import segmentation_loss
 from ushape.train.recipe import Recipe
@@ -104,6 +104,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
             betas=(0.9, 0.99),
+            fused=True,
         )
         for p in self.parameters:  # AdamW would make these at its first step; a resumed run fills them before
             zeros = (torch.zeros_like(p, memory_format=torch.preserve_format) for _ in range(2))
@@ -209,7 +210,7 @@ class _Run:
     def _validate(self) -> None:
         """Score the averaged weights on the validation patients; keep them if they are the best so far."""
         predictor = Predictor(self.average, self.device, self.precision, self.lanes)
-        matrices = [m for _, m in evaluate(predictor, self.validation, self.grouping)]
+        matrices = [each.confusion for each in evaluate(predictor, self.validation, self.grouping)]
         dice = float(macro_dice(np.sum(matrices, axis=0)))
         if dice > self.best_dice:
             self.best_step, self.best_dice = self.step, dice
@@ -278,22 +279,15 @@ def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) 
     precision = pick_precision(plan.recipe.precision, device)
     predictor = Predictor(weights.net, device, precision, lanes, plan.recipe.tta)
     pixels = (open_pixels(roi, plan.recipe.mpp, plan.recipe.normalise) for roi in plan.test)
-    matrices: dict[str, Matrix] = dict(
-        evaluate(
-            predictor,
-            pixels,
-            groups,
-            keep=lambda each, labels: save_labels(folder / "predictions" / f"{each.roi.name}.png", labels, groups),
-        )
-    )
-    rois = {
-        roi.name: {
-            "patient": roi.patient,
-            "macro_dice": plain(macro_dice(matrices[roi.name])),
-            "confusion": matrices[roi.name].tolist(),
+    rois = {}
+    for each in evaluate(predictor, pixels, groups):
+        save_labels(folder / "predictions" / f"{each.roi.name}.png", each.labels, groups)
+        rois[each.roi.name] = {
+            "patient": each.roi.patient,
+            "macro_dice": plain(macro_dice(each.confusion)),
+            "confusion": each.confusion.tolist(),
+            "calibration": each.calibration.to_dict(),
         }
-        for roi in plan.test
-    }
     write_json(folder / "rois.json", rois)
 
 

@@ -28,7 +28,7 @@ def _run(
     options: argparse.Namespace, specs: list[Spec], design: Design | None = None, base: Spec | None = None
 ) -> None:
     from ushape.nets.device import pick_device
-    from ushape.report.html import write_report
+    from ushape.report.formats import write_report
     from ushape.study.design import open_study, plan_study
     from ushape.study.results import write_results
     from ushape.study.runner import run_study
@@ -68,7 +68,7 @@ def ablate(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Write a study's report again from its runs."""
-    from ushape.report.html import write_report
+    from ushape.report.formats import write_report
     from ushape.study.results import write_results
 
     _finish_study(write_results(options.study), write_report(options.study))

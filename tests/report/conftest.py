@@ -154,6 +154,7 @@ def build(
         each = mean([dice(confusion[a, r]) for r in drawn])
         return {"pooled": dice(confusion[a, drawn].sum(0)), "per_roi": each, "per_patient": each}
 
+    image = [scores(a, np.arange(rois))["per_roi"] for a in range(arms)]
     comparisons = []
     draws = [rng.integers(rois, size=rois) for _ in range(8)]
     for a in range(1, arms):
@@ -210,7 +211,7 @@ def build(
                    "loss": {"cross_entropy": 0.5, "dice": 0.5}, "augment": ["flip", "rotate90", "stain"]},
         "arms": [
             {"name": arm, "folder": f"arm{a}", "parameters": 1942645 + 183_202 * a, "train_minutes": 60.1 + 7.3 * a,
-             "flops": 2_300_000_000 + 170_000_000 * a, "measures": measures(scores(a, np.arange(rois))["per_roi"], skill[a]),
+             "flops": 2_300_000_000 + 170_000_000 * a, "measures": measures(image[a], skill[a]),
              "scores": scores(a, np.arange(rois)), "confusion": confusion[a].sum(0).tolist(),
              "absent": {c: n for i, c in enumerate(CLASSES)
                         if (n := int(sum(not m[i].sum() and not m[:, i].sum() for m in confusion[a])))}}

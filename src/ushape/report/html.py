@@ -36,6 +36,7 @@ def render(study: Path, results: Results) -> str:
         number=Numbers(),
         title=words.question(results),
         headlines=verdicts.headlines(results) or [verdicts.Headline("unresolved", verdicts.alone(results))],
+        otherwise=verdicts.otherwise(results),
         legend=verdicts.legend(results),
         caution=verdicts.caution(results),
         table=table(results),

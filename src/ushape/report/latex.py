@@ -50,7 +50,8 @@ def document() -> str:
 def body(results: Results) -> str:
     """The text of report-body.tex: result, methods, tables, works cited."""
     told = [_said(h.said) for h in verdicts.headlines(results)] or [_said(verdicts.alone(results))]
-    after = [verdicts.legend(results), verdicts.caution(results)]
+    told += [_said(verdicts.otherwise(results))]
+    after = [verdicts.caution(results), verdicts.legend(results)]
     parts = [
         r"% \input this into a paper that uses booktabs, longtable and textcomp, in UTF-8.",
         r"\section*{Result}", *told, *(escape(text) for text in after if text),

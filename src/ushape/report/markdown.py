@@ -17,11 +17,11 @@ def page(results: Results) -> str:
     facts = f"{data.rois} ROIs of {data.patients} patients in {data.folder}; grouping {results.grouping.id}; "
     facts += f"{results.split}; seeds {', '.join(map(str, results.seeds))}."
     shown = [sheets.overall(results), sheets.differences(results), sheets.effects(results), sheets.fairness(results)]
-    parts = [
-        f"# {escape(words.question(results))}", "\n".join(told), escape(verdicts.legend(results)),
-        escape(verdicts.caution(results)), escape(facts), *(_table(s) for s in shown if s.rows), "## Limits",
-        "\n".join(f"- {escape(text)}" for text in words.limits(results)), "## To reproduce", _code(results.command),
-    ]  # fmt: skip
+    notes = [verdicts.caution(results), verdicts.legend(results), facts]
+    limits = "\n".join(f"- {escape(text)}" for text in words.limits(results))
+    parts = [f"# {escape(words.question(results))}", "\n".join(told), _said(verdicts.otherwise(results))]
+    parts += [*map(escape, notes), *(_table(s) for s in shown if s.rows), "## Limits", limits]
+    parts += ["## To reproduce", _code(results.command)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -38,7 +38,7 @@ def effects(results: Results) -> list[Panel]:
 
 def _forest(rows: Sequence[Comparison | Effect], span: tuple[float, float], results: Results, about: str) -> Panel:
     title = verdicts.score(rows[0])
-    each = (f"{verdicts.label(e)} {' '.join(interval(e))}, {verdicts.TOLD[e.verdict]}" for e in rows)
+    each = (f"{verdicts.label(e)} {' '.join(interval(e))}, {verdicts.word(e)}" for e in rows)
     label = f"{about}, {title}, points: {'; '.join(each)}"
     return Panel(title[0].upper() + title[1:], Markup(figures.forest(rows, span, results.margin, label)))
 

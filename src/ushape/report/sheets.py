@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ushape.report.numbers import NONE, bounds, fixed, p_value, percent
 from ushape.report.results import AGGREGATIONS, METRICS, Arm, Comparison, Effect, Results, Score, Search
-from ushape.report.verdicts import AGGREGATION, METRIC, TOLD, label
+from ushape.report.verdicts import AGGREGATION, METRIC, label, word
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _estimates(every: Sequence[Comparison | Effect]) -> list[list[str]]:
     rows = []
     for e in every:
         of = f"{METRIC[e.metric]}, {AGGREGATION[e.aggregation]}"
-        rows.append([label(e), of, *bounds(e), p_value(e.p_holm), p_value(e.p_equivalence), TOLD[e.verdict]])
+        rows.append([label(e), of, *bounds(e), p_value(e.p_holm), p_value(e.p_equivalence), word(e)])
     return rows
 
 

@@ -6,17 +6,21 @@ can set names apart in its own way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ushape.report.numbers import bounds, count, interval, listed, p_told, points, side
+from ushape.report.numbers import bounds, count, interval, listed, p_told, percent, points, side
 from ushape.report.results import Comparison, Effect, Estimate, Results
 
 Said = tuple[str, ...]
 
 METRIC = {"macro_dice": "macro Dice", "accuracy": "accuracy"}
 AGGREGATION = {"pooled": "pooled", "per_patient": "per-patient"}
-TOLD = {"better": "better", "worse": "worse", "equivalent": "no difference", "unresolved": "undecided"}
-"""A verdict in one or two words, for tables."""
+_WORDS = {
+    "comparison": {"better": "better", "worse": "worse"},
+    "effect": {"better": "helps", "worse": "harms"},
+    "interaction": {"better": "more together", "worse": "less together"},
+}
 
 MOST = 4
 """With more verdicts than this the top of a report names arms in groups, not in a sentence each."""
@@ -30,53 +34,47 @@ class Headline:
 
 def headlines(results: Results) -> list[Headline]:
     """The top of a report: a sentence for each arm, or main effect of an ablation; of many, one for each verdict."""
-    if results.design:
-        every = results.effects_on()
-        main = [e for e in every if e.effect in results.design.factors]
-        crossed = [e for e in every if e.effect not in results.design.factors]
-        return _told(list(main), results.margin) + _interactions(crossed, results.margin)
-    return _told(list(results.compared()), results.margin)
+    margin = results.margin
+    if not results.design:
+        return _told(results.compared(), margin)
+    every = results.effects_on()
+    main, crossed = [e for e in every if not _crossed(e)], [e for e in every if _crossed(e)]
+    sure = [e for e in crossed if _told_apart(e)]
+    return _told(main, margin) + _told(sure, margin, 2) + _others([e for e in crossed if e not in sure], bool(sure))
 
 
-def _told(found: list[Comparison | Effect], margin: float) -> list[Headline]:
-    if len(found) <= MOST:
+def _told(found: Sequence[Comparison | Effect], margin: float, most: int = MOST) -> list[Headline]:
+    """A sentence for each of up to `most`; of more, one for each verdict that names them all."""
+    if len(found) <= most:
         return [Headline(e.verdict, sentence(e, margin)) for e in found]
     first = found[0]
-    against = f" {first.baseline}" if isinstance(first, Comparison) else ""
-    starts = {
-        "better": f"Better than{against}" if against else "Helps",
-        "worse": f"Worse than{against}" if against else "Harms",
-        "equivalent": f"No difference{' to' + against if against else ''}, within ±{points(margin)}",
-        "unresolved": "Too uncertain to say",
-    }
+    starts = {verdict: word(first, verdict).capitalize() for verdict in ("better", "worse")}
+    against = ""
+    if isinstance(first, Comparison):
+        starts, against = {v: f"{w} than {first.baseline}" for v, w in starts.items()}, f" to {first.baseline}"
+    starts["equivalent"] = f"No difference{against}, within ±{points(margin)}"
+    starts["unresolved"] = "Too uncertain to say"
     made = []
     for verdict, start in starts.items():
         group = [e for e in found if e.verdict == verdict]
-        pieces = [f"{start} ({len(group)} of {len(found)}, {score(first)}): "]
+        pieces = [f"{start} ({len(group)} of {len(found)}, points of {score(first)}): "]
         for i, e in enumerate(group):
-            end = "." if i == len(group) - 1 else ", "
-            pieces += [label(e), f" {' '.join(interval(e))}{end}"]
+            pieces += [label(e), f" {' '.join(interval(e))}{'.' if i == len(group) - 1 else ', '}"]
         if group:
             made.append(Headline(verdict, tuple(pieces)))
     return made
 
 
-def _interactions(crossed: list[Effect], margin: float) -> list[Headline]:
-    """Those that are told apart from zero in a sentence each; the others counted."""
-    made = [Headline(e.verdict, sentence(e, margin)) for e in crossed if e.verdict in ("better", "worse")]
-    rest = [e for e in crossed if e.verdict not in ("better", "worse")]
-    open_ = [e for e in rest if e.verdict == "unresolved"]
-    if rest:
-        told = []
-        if len(open_) < len(rest):
-            told.append(f"{len(rest) - len(open_)} no difference, within ±{points(margin)}")
-        if open_:
-            told.append(f"{len(open_)} too uncertain to say")
-        noun = "interaction" if len(rest) == 1 else "interactions"
-        other = "other " if made else ""
-        said = (f"{len(rest)} {other}two-way {noun} of {score(rest[0])}: {', '.join(told)}.",)
-        made.append(Headline("unresolved" if open_ else "equivalent", said))
-    return made
+def _others(rest: list[Effect], more: bool) -> list[Headline]:
+    """How many interactions are not told apart from zero, and in what way; `more`: others are."""
+    if not rest:
+        return []
+    unsure = sum(e.verdict == "unresolved" for e in rest)
+    told = [f"{len(rest) - unsure} without a difference that matters"] if unsure < len(rest) else []
+    told += [f"{unsure} too uncertain to say"] if unsure else []
+    noun = f"{'other ' if more else ''}two-way interaction"
+    said = f"{count(len(rest), noun)}: {listed(told)}."
+    return [Headline("unresolved" if unsure else "equivalent", (said,))]
 
 
 def sentence(e: Comparison | Effect, margin: float) -> Said:
@@ -102,7 +100,7 @@ def sentence(e: Comparison | Effect, margin: float) -> Said:
         if better:
             return "", name, " beats ", other, f" by {size} {shown}{p}."
         return "", name, " loses to ", other, f" by {size} {shown}{p}."
-    if " x " in name:
+    if _crossed(e):
         more = "more" if better else "less"
         return "", name, f": each does {more} where the other is: {difference} {shown}{p}."
     return "", name, f" {'helps' if better else 'harms'} by {size} {shown}{p}."
@@ -118,13 +116,46 @@ def label(e: Comparison | Effect) -> str:
     return e.arm if isinstance(e, Comparison) else " ".join([e.effect, *e.aliases])
 
 
+def word(e: Comparison | Effect, verdict: str = "") -> str:
+    """A verdict (that of `e`, or another) in one or two words."""
+    told = verdict or e.verdict
+    if told in ("equivalent", "unresolved"):
+        return "no difference" if told == "equivalent" else "undecided"
+    return _WORDS["comparison" if isinstance(e, Comparison) else "interaction" if _crossed(e) else "effect"][told]
+
+
+def _crossed(e: Comparison | Effect) -> bool:
+    """Whether it is an interaction."""
+    return isinstance(e, Effect) and " x " in e.effect
+
+
 def alone(results: Results) -> Said:
     """The top of a report of one arm."""
-    from ushape.report.numbers import percent
-
     arm, s = results.arms[0].name, results.arms[0].scores.pooled
     reached = f" reaches a pooled macro Dice of {percent(s.macro_dice)}% and an accuracy of {percent(s.accuracy)}%"
     return "", arm, f"{reached} on test patients. It is the only arm: nothing was compared."
+
+
+def otherwise(results: Results) -> Said:
+    """Which verdicts change when patients count alike, in place of pixels; empty where none does."""
+    pooled: Sequence[Comparison | Effect] = results.effects_on() if results.design else results.compared()
+    kind = ("macro_dice", "per_patient")
+    other: Sequence[Comparison | Effect] = results.effects_on(*kind) if results.design else results.compared(*kind)
+    changed = [b for a, b in zip(pooled, other, strict=True) if a.verdict != b.verdict]
+    if not changed:
+        return ()
+    pieces = ["Not so where every patient counts alike (per-patient macro Dice): "]
+    for i, e in enumerate(changed):
+        end = "." if i == len(changed) - 1 else "; "
+        pieces += [
+            label(e),
+            f" {word(e)}, {' '.join(interval(e))}{', ' + p_told(e.p_holm) if _told_apart(e) else ''}{end}",
+        ]
+    return tuple(pieces)
+
+
+def _told_apart(e: Estimate) -> bool:
+    return e.verdict in ("better", "worse")
 
 
 def legend(results: Results) -> str:
@@ -145,7 +176,7 @@ def legend(results: Results) -> str:
         told.append(
             "“Too uncertain to say” claims nothing, neither a difference nor its absence: for a verdict the interval "
             f"would have to leave zero, or fit within ±{points(results.margin)}. That takes more patients or seeds; "
-            "`ushape study power` says how many."
+            "“ushape study power” says how many."
         )
     return " ".join(told)
 

@@ -49,8 +49,8 @@ def crossing(main: Effect, crossed: Effect, first: str, second: str) -> str:
     if main.difference is None or crossed.difference is None:
         return "A score is missing."
     without, with_ = main.difference - crossed.difference, main.difference + crossed.difference
-    adds = f"{first} adds {signed(without)} points without {second} and {signed(with_)} with it"
-    return f"{adds}: {_apart[crossed.verdict]}."
+    adds = f"{first}: {signed(without)} points without {second}, {signed(with_)} with it"
+    return f"{adds}; {_apart[crossed.verdict]}."
 
 
 _apart = {

@@ -30,7 +30,7 @@ def ranks(found: Ranks, label: str) -> str:
                       transform=across, solid_capstyle="butt", clip_on=False)  # fmt: skip
         if cd <= n - 1:  # else the ruler would leave the axis; the caption has the number
             axes.plot([1, 1 + cd], [n - 0.18] * 2, color=INK, lw=1.4, marker="|", ms=7)
-            axes.text(1 + cd, n - 0.18, f"   critical difference {cd:.2f}", va="center", size=8.5, color=MUTED)
+            axes.text(1 + cd + 0.03 * n, n - 0.18, f"critical difference {cd:.2f}", va="center", size=8.5, color=MUTED)
         axes.set(xlim=(0.9, n + 0.1), ylim=(-0.5, n + 0.1), yticks=[], xlabel="mean rank over patients (1: best)")
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -35,7 +35,7 @@ def forest(rows: Sequence[Comparison | Effect], span: tuple[float, float], margi
             number, bounds = interval(e)
             colour = COLOURS[e.verdict]
             axes.text(0, y + 0.29, short(verdicts.label(e), 54), transform=across, va="center", size=9)
-            axes.text(1.52, y + 0.29, verdicts.TOLD[e.verdict], transform=across, va="center", ha="right", size=9,
+            axes.text(1.52, y + 0.29, verdicts.word(e), transform=across, va="center", ha="right", size=9,
                       color=colour)  # fmt: skip
             axes.text(1.52, y - 0.1, f"{number} {bounds}", transform=across, va="center", ha="right", size=9)
             if e.difference is None or e.low is None or e.high is None:
@@ -44,7 +44,7 @@ def forest(rows: Sequence[Comparison | Effect], span: tuple[float, float], margi
             axes.plot([100 * e.difference], [y - 0.1], MARKERS[e.verdict], ms=6.5, color=colour, mew=1.6,
                       mfc=PAGE if e.verdict == "unresolved" else colour)  # fmt: skip
         axes.set(xlim=span, ylim=(-0.5, n - 0.3), yticks=[])
-        axes.set_xlabel(f"← {left}   points of {verdicts.score(rows[0])}   {right} →" if rows else "")
+        axes.set_xlabel(f"← {left} · points of {verdicts.score(rows[0])} · {right} →" if rows else "", loc="left")
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter("{x:g}")

@@ -9,8 +9,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -381,6 +383,38 @@ def test_a_run_killed_before_its_score_is_scored_only(tmp_path: Path, fit: Train
     fit(folder)
     assert weights(folder) == trained
     assert (folder / "rois.json").read_bytes() == (reference / "rois.json").read_bytes()
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_what_a_kill_left_behind_is_removed_when_the_run_is_started_again(
+    tmp_path: Path, fit: Train, reference: Path, scored: bool
+):
+    folder = fit(tmp_path / "run")
+    if not scored:
+        (folder / "rois.json").unlink()
+    leftovers = [folder / ".state.safetensors.4711.part", folder / "predictions" / ".ROI.png.4711.part"]
+    leftovers.append(folder / "state.safetensors")  # killed between writing weights and removing it
+    for path in leftovers:
+        path.write_bytes(b"half a file")
+    fit(folder)
+    assert not [path for path in leftovers if path.exists()]
+    assert_same_run(folder, reference)
+
+
+def test_a_run_that_is_still_at_its_last_step_is_waited_for(tmp_path: Path, fit: Train, reference: Path):
+    begun = threading.Event()
+
+    def first(step: int, loss: float) -> None:
+        if step == 25:
+            begun.set()
+            time.sleep(0.3)
+
+    with ThreadPoolExecutor(1) as other:
+        running = other.submit(fit, tmp_path / "run", more={"progress": first})
+        begun.wait()
+        fit(tmp_path / "run", more={"progress": lambda *_: pytest.fail("trained beside the other")})
+        running.result()
+    assert_same_run(tmp_path / "run", reference)
 
 
 # -- a loss that is not finite ---------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def train_here() -> TrainHere:
     def run(study: Study, folder: Path) -> None:
         open_study(folder, study)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ushape.study.runner.subprocess.Popen", InProcess)
+            patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
             run_study(study, folder, jobs=1, interval=0.0)
 
     return run

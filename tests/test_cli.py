@@ -541,7 +541,7 @@ class InProcess:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of studies are trained in this process."""
     monkeypatch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
-    monkeypatch.setattr("ushape.study.runner.time.sleep", lambda _: None)
+    monkeypatch.setattr("ushape.study.pool.time.sleep", lambda _: None)
 
 
 @pytest.mark.usefixtures("in_process")

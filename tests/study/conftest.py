@@ -68,7 +68,7 @@ def train_here() -> TrainHere:
         open_study(folder, study)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
-            run_study(study, folder, at_once=1, interval=0.0)
+            run_study(study, folder, jobs=1, interval=0.0)
 
     return run
 

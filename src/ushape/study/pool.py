@@ -90,6 +90,10 @@ class Engine(Protocol):
         """Have what is at work save its state and end; let go of everything."""
 
 
+MakeEngine = Callable[[int | None, str], Engine]
+"""Makes an engine from the largest number of jobs at a time (None: as many as it finds right) and a device."""
+
+
 def run_jobs(
     jobs: Sequence[Job],
     root: Path,
@@ -97,7 +101,7 @@ def run_jobs(
     watch: Callable[[State], None] = lambda state: None,
     device: str = "cpu",
     interval: float = 0.5,
-    make_engine: Callable[[int | None, str], Engine] | None = None,
+    make_engine: MakeEngine | None = None,
 ) -> None:
     """Run every job that is not finished, `at_once` at a time (None: as many as the engine finds right).
 

@@ -1,37 +1,51 @@
-"""One process at a time in a folder."""
+"""Who works in a folder: a lock on a file that the system drops with its holder, however that one ends."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ushape.errors import RunError
+
+try:
+    import fcntl
+except ImportError:  # no POSIX system: nothing is locked there, and nothing seems to be held
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
-def alone_in(folder: Path, interval: float = 0.1) -> Iterator[None]:
-    """Hold `folder` (made where it is not there), waiting while another process holds it.
+def holding(file: Path, patience: float = 60.0) -> Iterator[None]:
+    """Hold a file that exists while the block runs; another holder is waited for, `patience` seconds at most.
 
-    It is given back when the block or the process ends, however that may be. Nothing is held where the file system
-    knows no locks.
+    A process that was told to stop needs a moment to save its state. RunError where the other one goes on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        while not _taken(handle):
-            time.sleep(interval)
+    if fcntl is None or not file.exists():
         yield
-    finally:
-        os.close(handle)
+        return
+    with file.open("r+b") as opened:
+        deadline = time.monotonic() + patience
+        while not _take(opened.fileno(), exclusive=True):
+            if time.monotonic() > deadline:
+                raise RunError(f"{file.parent}: another process is at work in it: wait for it, or stop it")
+            time.sleep(0.05)
+        yield
 
 
-def _taken(handle: int) -> bool:
+def is_held(file: Path) -> bool:
+    """Whether a living process, on any machine that shares the disk and its locks, holds the file. Writes nothing."""
+    if fcntl is None or not file.exists():
+        return False
+    with file.open("rb") as opened:
+        return not _take(opened.fileno(), exclusive=False)
+
+
+def _take(number: int, exclusive: bool) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(number, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # no locks here, as on some network file systems
+    except OSError:  # a disk that knows no locks: nothing seems to be held there
         return True
     return True

@@ -9,10 +9,8 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -399,22 +397,6 @@ def test_what_a_kill_left_behind_is_removed_when_the_run_is_started_again(
     fit(folder)
     assert not [path for path in leftovers if path.exists()]
     assert_same_run(folder, reference)
-
-
-def test_a_run_that_is_still_at_its_last_step_is_waited_for(tmp_path: Path, fit: Train, reference: Path):
-    begun = threading.Event()
-
-    def first(step: int, loss: float) -> None:
-        if step == 25:
-            begun.set()
-            time.sleep(0.3)
-
-    with ThreadPoolExecutor(1) as other:
-        running = other.submit(fit, tmp_path / "run", more={"progress": first})
-        begun.wait()
-        fit(tmp_path / "run", more={"progress": lambda *_: pytest.fail("trained beside the other")})
-        running.result()
-    assert_same_run(tmp_path / "run", reference)
 
 
 # -- a loss that is not finite ---------------------------------------------------------------------------------------

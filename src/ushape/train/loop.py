@@ -28,7 +28,6 @@ from ushape.data.rois import Pixels, open_pixels
 from ushape.errors import RunError
 from ushape.files import cannot_write, remove_parts, write_json, write_text
 from ushape.interrupts import Deferred
-from ushape.locks import alone_in
 from ushape.nets.device import autocast, pick_precision
 from ushape.nets.parts.plain import Dropout
 from ushape.nets.unet import Network, build
@@ -59,27 +58,20 @@ def train(
     interrupted; gone at the end), weights.safetensors, and, where the plan has test ROIs, rois.json and predictions/.
     RunError: loss not finite, disk full. DataError: pixels that cannot be used.
     """
+    recipe = plan.recipe
     try:
-        with alone_in(folder):  # a run whose study was killed may be at its last step still
-            remove_parts(folder)
-            if not (folder / "weights.safetensors").exists():
-                _fit(plan, folder, lanes, device, progress, save_every)
-            (folder / "state.safetensors").unlink(missing_ok=True)
-            if plan.test and not (folder / "rois.json").exists():
-                score_test(plan, folder, lanes, device)
+        remove_parts(folder)
+        if not (folder / "weights.safetensors").exists():
+            pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
+            validation = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.validation]
+            run = _Run(plan, folder, lanes, device, pixels, validation)
+            run.fit(progress, save_every)
+            run.finish()
+        (folder / "state.safetensors").unlink(missing_ok=True)
+        if plan.test and not (folder / "rois.json").exists():
+            score_test(plan, folder, lanes, device)
     except OSError as error:
         raise RunError(cannot_write(folder, error)) from error
-
-
-def _fit(
-    plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device, progress: Progress, save_every: float
-) -> None:
-    recipe = plan.recipe
-    pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
-    validation = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.validation]
-    run = _Run(plan, folder, lanes, device, pixels, validation)
-    run.fit(progress, save_every)
-    run.finish()
 
 
 class _Run:

@@ -17,6 +17,7 @@ from ushape import __version__
 from ushape.data.rois import Roi, find_rois
 from ushape.errors import RecipeError, RunError, SpecError, UshapeError
 from ushape.files import read_yaml, write_yaml
+from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
 from ushape.nets.unet import build
@@ -153,19 +154,22 @@ def _short(value: object) -> str:
 
 
 def main() -> None:
-    """Train the run of a folder in one lane, on CPU or the device of $USHAPE_DEVICE; stop when the parent is gone."""
+    """Train the run of a folder in one lane, on CPU or the device of $USHAPE_DEVICE; stop when the parent is gone.
+
+    run.yaml is held meanwhile: a process whose study was killed may be at its last step still.
+    """
     from ushape.interrupts import stop_with_parent
     from ushape.nets.device import pick_device
     from ushape.threads import Lanes
     from ushape.train.loop import train
 
-    folder, *plugins = sys.argv[1:]
+    folder, *plugins = Path(sys.argv[1]), *sys.argv[2:]
     try:
         stop_with_parent()
         for file in plugins:
             load_plugin(file)
-        with Lanes(1) as lanes:
-            train(read_run(Path(folder)), Path(folder), lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")))
+        with holding(folder / "run.yaml"), Lanes(1) as lanes:
+            train(read_run(folder), folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")))
     except UshapeError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

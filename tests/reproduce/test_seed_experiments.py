@@ -52,7 +52,7 @@ def results(accuracy: Any) -> dict[str, Any]:
     return {
         "arms": arms,
         "rois": rois,
-        "grouping": {"classes": ["tumor", "stroma", "inflammatory", "necrosis", "other"]},
+        "grouping": {"classes": list(FIVE)},
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class InProcess:
         folder = Path(command[-1])
         with Lanes(1) as lanes:
             train(read_run(folder), folder, lanes, torch.device("cpu"))
-        self.returncode, self.stderr = 0, None
+        self.returncode, self.pid = 0, os.getpid()
 
     def poll(self) -> int:
         return self.returncode
@@ -65,7 +67,7 @@ def train_here() -> TrainHere:
     def run(study: Study, folder: Path) -> None:
         open_study(folder, study)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ushape.study.runner.subprocess.Popen", InProcess)
+            patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
             run_study(study, folder, jobs=1, interval=0.0)
 
     return run
@@ -78,3 +80,20 @@ def finished(make_study: MakeStudy, train_here: TrainHere, tmp_path_factory: pyt
     train_here(make_study(seeds=2), folder)
     write_results(folder)
     return folder
+
+
+Script = Callable[[str], Path]
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Make a line of shell what jobs are: `$3` is the job's folder. Starts are listed in the file returned."""
+
+    def write(line: str) -> Path:
+        started, path = tmp_path / "started", tmp_path / "worker.sh"
+        path.write_text(f'#!/bin/sh\necho "$3" >> {started}\n{line}\n')
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+        return started
+
+    return write

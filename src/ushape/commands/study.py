@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ushape.commands.shared import StudyBars, print_scores, read_recipe, say
+from ushape.commands.shared import Bar, StudyBars, print_scores, read_recipe, say
 from ushape.errors import RunError
 
 if TYPE_CHECKING:
@@ -28,22 +28,21 @@ def _run(
     options: argparse.Namespace, specs: list[Spec], design: Design | None = None, base: Spec | None = None
 ) -> None:
     from ushape.nets.device import pick_device
-    from ushape.report.formats import write_report
     from ushape.study.design import open_study, plan_study
-    from ushape.study.results import write_results
     from ushape.study.runner import run_study
 
     recipe = read_recipe(options)
     device = pick_device(options.device).type
     places = (options.data, options.mpp, options.folds, options.seeds)
-    study = plan_study(specs, recipe, *places, design=design, base=base, matched=options.match)
+    asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
+    study = plan_study(specs, recipe, *places, **asked)
     open_study(options.out, study)
     if options.match:
-        for asked, got in zip(specs, study.specs, strict=True):
-            say(f"{asked.name}: compared as {got.name}", markup=False)
+        for given, got in zip(specs, study.specs, strict=True):
+            say(f"{given.name}: compared as {got.name}", markup=False)
     with StudyBars(options.out, recipe.steps) as watch:
         run_study(study, options.out, options.jobs, watch, device)
-    _finish_study(write_results(options.out), write_report(options.out))
+    finish_study(options.out)
 
 
 def ablate(options: argparse.Namespace) -> None:
@@ -68,13 +67,21 @@ def ablate(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Write a study's report again from its runs."""
+    if not options.tolerance > 0:
+        raise RunError(f"--tolerance {options.tolerance:g}: give µm above 0, say 10")
+    finish_study(options.study, options.tolerance, options.format)
+
+
+def finish_study(folder: Path, tolerance: float | None = None, form: str = "html") -> None:
+    """Read what the runs left, write results and report, and say what came out."""
+    from ushape.predict.boundary import TOLERANCE
     from ushape.report.formats import write_report
+    from ushape.study.design import read_study
     from ushape.study.results import write_results
 
-    _finish_study(write_results(options.study), write_report(options.study))
-
-
-def _finish_study(results: dict[str, Any], path: Path) -> None:
+    with Bar("runs read", sum(1 for _ in read_study(folder).runs())) as advance:
+        results = write_results(folder, tolerance or TOLERANCE, advance)
+    path = write_report(folder, form)
     print_scores({arm["name"]: arm["scores"] for arm in results["arms"]}, results["grouping"]["id"])
     for found in results["effects"]:
         if found["metric"] == "macro_dice" and found["aggregation"] == "pooled":

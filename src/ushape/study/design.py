@@ -31,6 +31,9 @@ from ushape.train.run import RunPlan, check_trainable, claim
 FOLD_SEED = 0
 """Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
 
+MARGIN = 0.01
+"""One point: about what two equal runs of a well-trained U-Net differ by."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -51,6 +54,8 @@ class Study:
     """What an ablation's changes are made to."""
     matched: By | None = None
     """What widths were solved for, so that all arms cost what the first one does; None: as they were given."""
+    margin: float = MARGIN
+    """The largest difference of a score that does not matter, as a share, stated before anything is trained."""
 
     @property
     def arms(self) -> dict[str, Spec]:
@@ -98,8 +103,11 @@ def plan_study(
     design: Design | None = None,
     base: Spec | None = None,
     matched: By | None = None,
+    margin: float = MARGIN,
 ) -> Study:
     """Look at the data and fix folds; with `matched` first solve widths. DataError or RunError where that fails."""
+    if not 0 < margin < 1:
+        raise RunError(f"--margin {100 * margin:g}: give points above 0 and below 100, say 1")
     if matched:
         specs = matched_specs(specs, matched, len(grouping(recipe.grouping).classes))
     if len(specs) != len(set(specs)):
@@ -121,9 +129,8 @@ def plan_study(
         }
         for fold in made
     ]
-    return Study(
-        tuple(specs), recipe, data, mpp, tuple(made), seeds, fingerprint(rois), tuple(shares), design, base, matched
-    )
+    found = (tuple(made), seeds, fingerprint(rois), tuple(shares))
+    return Study(tuple(specs), recipe, data, mpp, *found, design, base, matched, margin)
 
 
 def open_study(folder: Path, study: Study) -> None:
@@ -137,6 +144,7 @@ def open_study(folder: Path, study: Study) -> None:
         "design": _told(study.design),
         "base": study.base.name if study.base else None,
         "matched": study.matched,
+        "margin": study.margin,
         "recipe": study.recipe.to_dict(),
         "data": str(study.data.resolve()),
         "mpp": study.mpp,
@@ -175,6 +183,7 @@ def read_study(folder: Path) -> Study:
             design=make_design(**data["design"]) if data["design"] else None,
             base=parse(data["base"]) if data["base"] else None,
             matched=data["matched"],
+            margin=data["margin"],
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error

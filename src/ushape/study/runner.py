@@ -7,26 +7,27 @@ from pathlib import Path
 
 from ushape.nets.plugin import files
 from ushape.study.design import Study
-from ushape.study.pool import Job, State, run_jobs
+from ushape.study.pool import Job, MakeEngine, State, run_jobs
 from ushape.train.run import open_run
 
 
 def run_study(
     study: Study,
     folder: Path,
-    at_once: int | None = None,
+    jobs: int | None = None,
     watch: Callable[[State], None] = lambda state: None,
     device: str = "cpu",
     interval: float = 0.5,
+    make_engine: MakeEngine | None = None,
 ) -> None:
     """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it."""
     plugins = tuple(files(study.specs))
-    jobs = []
+    todo = []
     for run in study.runs():
         where = folder / study.run_folder(*run)
         open_run(where, study.plan(*run))
-        jobs.append(Job(where, "ushape.train.run", RESULT, plugins))
-    run_jobs(jobs, folder, at_once, watch, device, interval)
+        todo.append(Job(where, "ushape.train.run", RESULT, plugins, (study.data,), kind=run[0]))
+    run_jobs(todo, folder, jobs, watch, device, interval, make_engine)
 
 
 RESULT = "rois.json"

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from ushape import __version__
 from ushape.data.rois import Roi, find_rois
 from ushape.errors import RecipeError, RunError, SpecError, UshapeError
 from ushape.files import read_yaml, write_yaml
+from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
 from ushape.nets.unet import build
@@ -108,8 +109,8 @@ def read_run(folder: Path) -> RunPlan:
     """The plan of a run's folder; RunError or DataError where it or its ROIs are gone."""
     data = read_yaml(folder / "run.yaml")
     try:
-        folders = {"train": Path(data["data"]), "test": Path(data["data"])}
-        folders["validation"] = Path(data["validation_data"] or data["data"])
+        folders = {"train": _at_hand(data["data"]), "test": _at_hand(data["data"])}
+        folders["validation"] = _at_hand(data["validation_data"] or data["data"])
         found = {path: {roi.name: roi for roi in find_rois(path, data["mpp"])} for path in set(folders.values())}
         parts = {part: tuple(found[folders[part]][name] for name in data["rois"][part]) for part in PARTS}
         return RunPlan(
@@ -123,6 +124,14 @@ def read_run(folder: Path) -> RunPlan:
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.yaml'}: is no run of ushape, or its ROIs are gone ({error!r})") from error
+
+
+DATA_AT = "USHAPE_DATA_AT"
+"""Environment variable: folders of ROIs as runs name them, and where they lie on this machine, as a JSON object."""
+
+
+def _at_hand(folder: str) -> Path:
+    return Path(json.loads(os.environ.get(DATA_AT, "{}")).get(folder, folder))
 
 
 def _difference(old: object, new: object, key: str = "content") -> tuple[str, object, object]:
@@ -145,27 +154,22 @@ def _short(value: object) -> str:
 
 
 def main() -> None:
-    """Train the run of a folder in one lane, on CPU or the device of $USHAPE_DEVICE; stop when the parent is gone."""
+    """Train the run of a folder in one lane, on CPU or the device of $USHAPE_DEVICE; stop when the parent is gone.
+
+    run.yaml is held meanwhile: a process whose study was killed may be at its last step still.
+    """
+    from ushape.interrupts import stop_with_parent
     from ushape.nets.device import pick_device
     from ushape.threads import Lanes
     from ushape.train.loop import train
 
-    parent = os.getppid()
-    # a shell that starts a study in the background has it, and its children, ignore the signal that asks to save
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def watch(step: int, loss: float) -> None:
-        if os.getppid() != parent:
-            raise KeyboardInterrupt
-
-    folder, *plugins = sys.argv[1:]
+    folder, *plugins = Path(sys.argv[1]), *sys.argv[2:]
     try:
+        stop_with_parent()
         for file in plugins:
             load_plugin(file)
-        with Lanes(1) as lanes:
-            train(
-                read_run(Path(folder)), Path(folder), lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")), watch
-            )
+        with holding(folder / "run.yaml"), Lanes(1) as lanes:
+            train(read_run(folder), folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")))
     except UshapeError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

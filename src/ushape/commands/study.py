@@ -76,6 +76,9 @@ def finish_study(folder: Path, tolerance: float | None = None, form: str = "html
     """Read what the runs left, write results and report, and say what came out."""
     from ushape.predict.boundary import TOLERANCE
     from ushape.report.formats import write_report
+    from ushape.report.reading import read
+    from ushape.report.results import FILE
+    from ushape.report.verdicts import headlines
     from ushape.study.design import read_study
     from ushape.study.results import write_results
 
@@ -83,20 +86,6 @@ def finish_study(folder: Path, tolerance: float | None = None, form: str = "html
         results = write_results(folder, tolerance or TOLERANCE, advance)
     path = write_report(folder, form)
     print_scores({arm["name"]: arm["scores"] for arm in results["arms"]}, results["grouping"]["id"])
-    for found in results["effects"]:
-        if found["metric"] == "macro_dice" and found["aggregation"] == "pooled":
-            mixed = f" ({' '.join(found['aliases'])})" if found["aliases"] else ""
-            say(
-                f"{found['effect']}{mixed}: {100 * found['difference']:+.1f} points of pooled macro Dice, "
-                f"95% interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f}, p {found['p_holm']:.2g} (Holm)",
-                markup=False,
-            )
-    for found in results["comparisons"] if not results["design"] else []:
-        if found["metric"] == "macro_dice" and found["aggregation"] == "pooled":
-            say(
-                f"{found['arm']} - {found['baseline']}: {100 * found['difference']:+.1f} points of pooled macro Dice, "
-                f"95% interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f} "
-                f"over {found['patients']} patients",
-                markup=False,
-            )
+    for headline in headlines(read(folder / FILE)):
+        say("".join(headline.said), markup=False)
     say(f"report: {path}", markup=False)

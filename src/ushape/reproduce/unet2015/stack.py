@@ -58,9 +58,7 @@ def read_stack(folder: Path) -> Stack:
         grey, labels = _read(file), _read(folder / "labels" / file.name)
         want = light[0].shape if light else grey.shape
         if {labels.shape, grey.shape} != {want}:
-            raise DataError(
-                f"{file.name}: image {grey.shape}, labels {labels.shape}: all should be of one size, {want}"
-            )
+            raise DataError(f"{file.name}: image {grey.shape}, labels {labels.shape}: all should be {want}")
         values = np.unique(labels).tolist()
         if values != [0, 255]:
             shown = ", ".join(map(str, values[:5]))

@@ -8,6 +8,7 @@ from the same neighbours as in one pass over the whole mirrored slice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from ushape.nets.unet import Network
 from ushape.nets.valid import check_valid, smallest, valid_output
 
-Float = NDArray[np.float32]
+Float = NDArray[Any]
+"""float32, or float64 all through."""
 
 
 def output_size(net: Network, length: int) -> int:
@@ -39,12 +41,13 @@ def overlap_tile(run: Callable[[Float], Float], net: Network, image: Float, larg
     """Scores of a slice [H, W] by tiles of at most `largest` px: [classes, H, W].
 
     run: what gives scores [classes, h - shrink, w - shrink] of a tile [h, w]. Tiles are of equal size, as small as
-    their number allows. SpecError where `largest` is no size that the network takes.
+    their number allows. The result is, to rounding, what one pass over `mirrored(image)` gives. SpecError where
+    `largest` is no size that the network takes.
     """
     check_valid(largest, largest, net.spec.levels, net.spec.depth)
     whole = mirrored(image, net)
     rows, columns = (_starts(net, length, largest - net.shrink) for length in image.shape)
-    scores = np.empty((net.classes, *image.shape), np.float32)
+    scores = np.empty((net.classes, *image.shape), image.dtype)
     for y, height in rows:
         for x, width in columns:
             tile = run(whole[y : y + height + net.shrink, x : x + width + net.shrink])

@@ -171,6 +171,11 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--match", choices=("params", "flops", "time"), help="solve widths: all cost what the first does"
     )
+    parser.add_argument("--tune", choices=("lr",), help="look for a learning rate, for each arm in each fold (not)")
+    parser.add_argument("--tune-trials", type=_positive, metavar="N", help="rates tried, the recipe's first (6)")
+    parser.add_argument(
+        "--tune-steps", type=_positive, metavar="N", help="steps of a trial (a quarter of the recipe's)"
+    )
     parser.add_argument("--folds", type=_positive, default=5)
     parser.add_argument("--seeds", type=_positive, default=1)
     parser.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core)")

@@ -13,10 +13,12 @@ from ushape.nets.spec import parse
 from ushape.study.design import Study, open_study, plan_study
 from ushape.study.results import write_results
 from ushape.study.runner import run_study
+from ushape.study.tuning import tune_study
 from ushape.threads import Lanes
 from ushape.train.loop import train
 from ushape.train.recipe import Recipe
 from ushape.train.run import read_run
+from ushape.train.search import find_rate
 
 BASELINE, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
 RECIPE = Recipe(crop=48, batch=4, shards=2, steps=3, validations=2, rate=0.02, tta="none")
@@ -46,9 +48,12 @@ class InProcess:
     """Stands for `subprocess.Popen`: trains in this process before anybody asks."""
 
     def __init__(self, command: list[str], **_: object) -> None:
-        folder = Path(command[-1])
+        module, folder = command[2], Path(command[3])
         with Lanes(1) as lanes:
-            train(read_run(folder), folder, lanes, torch.device("cpu"))
+            if module == "ushape.train.search":
+                find_rate(folder, lanes, torch.device("cpu"), lambda step, loss: None)
+            else:
+                train(read_run(folder), folder, lanes, torch.device("cpu"))
         self.returncode, self.stderr = 0, None
 
     def poll(self) -> int:
@@ -65,8 +70,8 @@ def train_here() -> TrainHere:
     def run(study: Study, folder: Path) -> None:
         open_study(folder, study)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ushape.study.runner.subprocess.Popen", InProcess)
-            run_study(study, folder, jobs=1, interval=0.0)
+            patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
+            run_study(tune_study(study, folder, 1, interval=0.0), folder, jobs=1, interval=0.0)
 
     return run
 

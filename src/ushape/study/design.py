@@ -6,8 +6,8 @@ import hashlib
 import importlib.metadata
 import platform
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ushape.nets.spec import Spec, modify, parse
 from ushape.study.factorial import Design, make_design
 from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.run import RunPlan, check_trainable, claim
+from ushape.train.search import Search
 
 FOLD_SEED = 0
 """Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
@@ -51,6 +52,10 @@ class Study:
     """What an ablation's changes are made to."""
     matched: By | None = None
     """What widths were solved for, so that all arms cost what the first one does; None: as they were given."""
+    search: Search | None = None
+    """What looks for a learning rate, for each arm in each fold; None: all train with the recipe's."""
+    rates: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    """(arm, fold) -> the rate that its search chose, once it has (see `ushape.study.tuning`)."""
 
     @property
     def arms(self) -> dict[str, Spec]:
@@ -75,7 +80,14 @@ class Study:
             part: tuple(roi for roi in rois if roi.patient in getattr(patients, part))
             for part in ("train", "validation", "test")
         }
-        return RunPlan(self.arms[arm], self.recipe, seed, self.data, mpp=self.mpp, **parts)
+        return RunPlan(self.arms[arm], self._recipe(arm, fold), seed, self.data, mpp=self.mpp, **parts)
+
+    def _recipe(self, arm: str, fold: int) -> Recipe:
+        if self.search is None:
+            return self.recipe
+        if (arm, fold) not in self.rates:
+            raise RunError(f"{arm}, fold {fold}: its learning rate is not chosen yet")
+        return replace(self.recipe, rate=self.rates[arm, fold])
 
 
 def design_specs(base: Spec, design: Design) -> list[Spec]:
@@ -98,6 +110,7 @@ def plan_study(
     design: Design | None = None,
     base: Spec | None = None,
     matched: By | None = None,
+    search: Search | None = None,
 ) -> Study:
     """Look at the data and fix folds; with `matched` first solve widths. DataError or RunError where that fails."""
     if matched:
@@ -121,9 +134,8 @@ def plan_study(
         }
         for fold in made
     ]
-    return Study(
-        tuple(specs), recipe, data, mpp, tuple(made), seeds, fingerprint(rois), tuple(shares), design, base, matched
-    )
+    found = (tuple(made), seeds, fingerprint(rois), tuple(shares))
+    return Study(tuple(specs), recipe, data, mpp, *found, design, base, matched, search=search)
 
 
 def open_study(folder: Path, study: Study) -> None:
@@ -137,6 +149,7 @@ def open_study(folder: Path, study: Study) -> None:
         "design": _told(study.design),
         "base": study.base.name if study.base else None,
         "matched": study.matched,
+        "tuning": study.search.to_dict() if study.search else None,
         "recipe": study.recipe.to_dict(),
         "data": str(study.data.resolve()),
         "mpp": study.mpp,
@@ -175,6 +188,7 @@ def read_study(folder: Path) -> Study:
             design=make_design(**data["design"]) if data["design"] else None,
             base=parse(data["base"]) if data["base"] else None,
             matched=data["matched"],
+            search=Search(data["tuning"]["trials"], data["tuning"]["steps"]) if data["tuning"] else None,
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error

@@ -22,6 +22,7 @@ from ushape.nets.unet import build, parameters
 from ushape.nets.weights import load_tensors
 from ushape.predict.outputs import save_labels
 from ushape.predict.score import scores, summary
+from ushape.study import tuning
 from ushape.study.design import FOLD_SEED, Study, read_study
 from ushape.study.factorial import Design
 from ushape.study.runner import is_finished
@@ -71,6 +72,7 @@ def write_results(folder: Path) -> dict[str, Any]:
         "comparisons": _comparisons(study, evidence, rois, fold_of),
         "design": _design(study.design),
         "matched": study.matched,
+        "tuning": tuning.told(study, folder),
         "effects": _effects(study, evidence, rois, fold_of),
         "rois": {n: _roi(study, evidence, roi, fold_of[roi.patient], groups) for n, roi in rois.items()},
         "curves": [_curve(study, folder, *run) for run in study.runs()],
@@ -239,6 +241,7 @@ def _command(study: Study, folder: Path) -> str:
     words += ["--data", study.data.name, "--out", folder.name]
     words += ["--folds", str(len(study.folds)), "--seeds", str(study.seeds)]
     words += ["--match", study.matched] if study.matched else []
+    words += tuning.words(study)
     words += [word for name in hashes(study.specs) for word in ("--plugin", f"{folder.name}/plugins/{name}")]
     words += ["--mpp", f"{study.mpp:g}"] if study.mpp else []
     words += ["--set", *(f"{k}={v}" for k, v in changed.items())] if changed else []

@@ -14,19 +14,19 @@ from ushape.train.run import open_run
 def run_study(
     study: Study,
     folder: Path,
-    at_once: int | None = None,
+    jobs: int | None = None,
     watch: Callable[[State], None] = lambda state: None,
     device: str = "cpu",
     interval: float = 0.5,
 ) -> None:
     """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it."""
     plugins = tuple(files(study.specs))
-    jobs = []
+    todo = []
     for run in study.runs():
         where = folder / study.run_folder(*run)
         open_run(where, study.plan(*run))
-        jobs.append(Job(where, "ushape.train.run", RESULT, plugins))
-    run_jobs(jobs, folder, at_once, watch, device, interval)
+        todo.append(Job(where, "ushape.train.run", RESULT, plugins))
+    run_jobs(todo, folder, jobs, watch, device, interval)
 
 
 RESULT = "rois.json"

@@ -118,7 +118,6 @@ def find_rate(folder: Path, lanes: Lanes, device: torch.device, progress: Progre
 
     `progress` is called after each step with the steps done, and the loss. RunError where no trial can be judged.
     """
-    import optuna
 
     plan, trials = read_run(folder), int(read_yaml(folder / "search.yaml")["trials"])
     low, high = max(1e-7, plan.recipe.rate / REACH), min(10.0, plan.recipe.rate * REACH)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,17 +61,29 @@ class InProcess:
         return self.returncode
 
 
+@contextmanager
+def _in_process() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
+        yield
+
+
+@pytest.fixture(scope="session")
+def in_process() -> Callable[[], AbstractContextManager[None]]:
+    """`with in_process():` jobs of the pool are done in this process."""
+    return _in_process
+
+
 TrainHere = Callable[[Study, Path], None]
 
 
 @pytest.fixture(scope="session")
 def train_here() -> TrainHere:
-    """All runs of a study, in this process."""
+    """All searches and runs of a study, in this process."""
 
     def run(study: Study, folder: Path) -> None:
         open_study(folder, study)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
+        with _in_process():
             run_study(tune_study(study, folder, 1, interval=0.0), folder, jobs=1, interval=0.0)
 
     return run

@@ -64,7 +64,7 @@ class Study:
 
     def run_folder(self, arm: str, fold: int, seed: int) -> Path:
         """Folder of one run inside the study's; fold counts from 1."""
-        return Path(arm) / f"fold{fold}-seed{seed}"
+        return run_folder(arm, fold, seed)
 
     def runs(self) -> Iterator[tuple[str, int, int]]:
         """(arm, fold, seed) of every run: all arms of a fold together, so that partial results are comparable."""
@@ -203,7 +203,17 @@ def _told(design: Design | None) -> dict[str, Any] | None:
 
 def arm_folder(spec: Spec) -> str:
     """A folder name for a spec: `unet[width=16]+residual` -> `unet-width-16+residual`."""
-    return re.sub(r"[^a-z0-9+.]+", "-", spec.name.replace("]", "")).strip("-")
+    return folder_of(spec.name)
+
+
+def folder_of(name: str) -> str:
+    """The folder name for a spec of that canonical name."""
+    return re.sub(r"[^a-z0-9+.]+", "-", name.replace("]", "")).strip("-")
+
+
+def run_folder(arm: str, fold: int, seed: int) -> Path:
+    """Folder of one run inside the study's; fold counts from 1."""
+    return Path(arm) / f"fold{fold}-seed{seed}"
 
 
 def versions() -> dict[str, str]:

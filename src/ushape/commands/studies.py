@@ -66,7 +66,7 @@ def resume(options: argparse.Namespace) -> None:
     from ushape.commands.study import go_on
     from ushape.nets.device import pick_device
     from ushape.study.design import open_study, read_study
-    from ushape.study.guards import check_unchanged, load_copies
+    from ushape.study.unchanged import check_unchanged, load_copies
 
     load_copies(options.study)
     study = read_study(options.study)

@@ -25,6 +25,7 @@ from ushape.nets.budget import By, match
 from ushape.nets.plugin import files, hashes
 from ushape.nets.spec import Spec, modify, parse
 from ushape.study.factorial import Design, make_design
+from ushape.study.guards import check_folds, check_tissue, find_alike
 from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.run import RunPlan, check_trainable, claim
 from ushape.train.search import Search
@@ -126,6 +127,8 @@ def plan_study(
     check_sizes(pixels, recipe.crop)
     counts = class_counts(pixels, groups)
     made = make_folds(counts, groups, folds, FOLD_SEED)
+    check_folds(made)
+    check_tissue(pixels, find_alike(pixels), made)
     held = np.sum(list(counts.values()), axis=0)
     shares = [
         {
@@ -141,7 +144,7 @@ def plan_study(
 def open_study(folder: Path, study: Study) -> None:
     """Write study.yaml, folds.json and a copy of the plugins that the specs need, or find the same study in the folder.
 
-    RunError where it is another's.
+    RunError where it is another's, or its folds were changed.
     """
     content = {
         "specs": [spec.name for spec in study.specs],
@@ -161,11 +164,11 @@ def open_study(folder: Path, study: Study) -> None:
     claim(folder, folder / "study.yaml", content, "study")
     for file in files(study.specs):
         write_text(folder / "plugins" / file.name, file.read_text())
+    folds = [fold.to_dict() | {"shares": share} for fold, share in zip(study.folds, study.shares, strict=True)]
     if not (folder / "folds.json").exists():
-        write_json(
-            folder / "folds.json",
-            [fold.to_dict() | {"shares": share} for fold, share in zip(study.folds, study.shares, strict=True)],
-        )
+        write_json(folder / "folds.json", folds)
+    elif read_json(folder / "folds.json") != folds:
+        raise RunError(f"{folder / 'folds.json'}: was changed: put the file back, or begin another study")
 
 
 def read_study(folder: Path) -> Study:

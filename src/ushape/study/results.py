@@ -25,8 +25,10 @@ from ushape.predict.score import scores, summary
 from ushape.study import tuning
 from ushape.study.design import FOLD_SEED, Study, read_study
 from ushape.study.factorial import Design
+from ushape.study.guards import find_alike, limits_of_data
 from ushape.study.runner import is_finished
 from ushape.study.statistics import AGGREGATIONS, METRICS, Difference, contrasts, holm, paired_differences
+from ushape.study.unchanged import check_unchanged
 from ushape.train.loop import read_log
 
 WIDEST = 1024
@@ -45,6 +47,7 @@ def write_results(folder: Path) -> dict[str, Any]:
     missing = [f for f in (study.run_folder(*run) for run in study.runs()) if not is_finished(folder / f)]
     if missing:
         raise RunError(f"{folder}: {len(missing)} runs are not finished ({missing[0]}): run `ushape compare` again")
+    pixels = check_unchanged(study, folder)
     groups = grouping(study.recipe.grouping)
     rois = {roi.name: roi for roi in find_rois(study.data, study.mpp)}
     fold_of = {p: k for k, fold in enumerate(study.folds, 1) for p in fold.test}
@@ -73,6 +76,7 @@ def write_results(folder: Path) -> dict[str, Any]:
         "design": _design(study.design),
         "matched": study.matched,
         "tuning": tuning.told(study, folder),
+        "limits_of_data": limits_of_data(find_alike(pixels)),
         "effects": _effects(study, evidence, rois, fold_of),
         "rois": {n: _roi(study, evidence, roi, fold_of[roi.patient], groups) for n, roi in rois.items()},
         "curves": [_curve(study, folder, *run) for run in study.runs()],

@@ -128,7 +128,7 @@ def plan_study(
     counts = class_counts(pixels, groups)
     made = make_folds(counts, groups, folds, FOLD_SEED)
     check_folds(made)
-    check_tissue(pixels, find_alike(pixels), made)
+    check_tissue(pixels, find_alike(pixels, recipe.mpp), made)
     held = np.sum(list(counts.values()), axis=0)
     shares = [
         {

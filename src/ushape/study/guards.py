@@ -28,9 +28,12 @@ def check_folds(folds: Sequence[Fold]) -> None:
                 raise RunError(f"patient {patient} is tested in {tested.count(patient)} folds: it should be in one")
 
 
-def find_alike(pixels: Sequence[Pixels]) -> list[Alike]:
-    """ROIs of different patients that look like the same tissue (see `ushape.data.duplicates` for what is found)."""
-    signatures = {each.roi.name: signature(each.image, each.roi.mpp) for each in pixels}
+def find_alike(pixels: Sequence[Pixels], mpp: float) -> list[Alike]:
+    """ROIs of different patients that look like the same tissue (see `ushape.data.duplicates` for what is found).
+
+    `mpp`: the pixel size in µm at which they were opened.
+    """
+    signatures = {each.roi.name: signature(each.image, mpp) for each in pixels}
     return look_alike(signatures, {each.roi.name: each.roi.patient for each in pixels})
 
 

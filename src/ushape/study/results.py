@@ -76,7 +76,7 @@ def write_results(folder: Path) -> dict[str, Any]:
         "design": _design(study.design),
         "matched": study.matched,
         "tuning": tuning.told(study, folder),
-        "limits_of_data": limits_of_data(find_alike(pixels)),
+        "limits_of_data": limits_of_data(find_alike(pixels, study.recipe.mpp)),
         "effects": _effects(study, evidence, rois, fold_of),
         "rois": {n: _roi(study, evidence, roi, fold_of[roi.patient], groups) for n, roi in rois.items()},
         "curves": [_curve(study, folder, *run) for run in study.runs()],

@@ -348,7 +348,7 @@ def test_a_report_of_an_unfinished_study_is_refused(run: Run, study: SimpleNames
     folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
     next(folder.glob("*/fold1-seed0/rois.json")).unlink()
     page = (folder / "report.html").read_bytes()
-    assert_refused(run("report", folder), "not finished", "run `ushape compare` again")
+    assert_refused(run("report", folder), "not finished", "run `ushape study resume`")
     assert (folder / "report.html").read_bytes() == page
 
 
@@ -540,8 +540,8 @@ class InProcess:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of studies are trained in this process."""
-    monkeypatch.setattr("ushape.study.runner.subprocess.Popen", InProcess)
-    monkeypatch.setattr("ushape.study.runner.time.sleep", lambda _: None)
+    monkeypatch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
+    monkeypatch.setattr("ushape.study.pool.time.sleep", lambda _: None)
 
 
 @pytest.mark.usefixtures("in_process")

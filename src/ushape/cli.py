@@ -130,6 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = add(commands, "report", "study:report", "write a study's report again")
     one.add_argument("study", type=Path)
+    one.add_argument("--tolerance", type=float, default=10.0, metavar="UM", help="of borders, in µm (10)")
 
     one = add(commands, "predict", "predict:predict", "label images with a trained network")
     one.add_argument("weights", type=Path, metavar="RUN|WEIGHTS")
@@ -187,6 +188,9 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tune-trials", type=_positive, metavar="N", help="rates tried, the recipe's first (6)")
     parser.add_argument(
         "--tune-steps", type=_positive, metavar="N", help="steps of a trial (a quarter of the recipe's)"
+    )
+    parser.add_argument(
+        "--margin", type=float, default=1.0, metavar="POINTS", help="difference that would not matter (1)"
     )
     parser.add_argument("--folds", type=_positive, default=5)
     parser.add_argument("--seeds", type=_positive, default=1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ushape.commands.shared import StudyBars, print_scores, read_recipe, say
+from ushape.commands.shared import Bar, StudyBars, print_scores, read_recipe, say
 from ushape.errors import RunError
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ def _run(
     device = pick_device(options.device).type
     search = _search(options, recipe)
     places = (options.data, options.mpp, options.folds, options.seeds)
-    study = plan_study(specs, recipe, *places, design=design, base=base, matched=options.match, search=search)
+    asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
+    study = plan_study(specs, recipe, *places, **asked, search=search)
     open_study(options.out, study)
     if options.match:
-        for asked, got in zip(specs, study.specs, strict=True):
-            say(f"{asked.name}: compared as {got.name}", markup=False)
+        for given, got in zip(specs, study.specs, strict=True):
+            say(f"{given.name}: compared as {got.name}", markup=False)
     go_on(study, options.out, options.jobs, device)
 
 
@@ -58,8 +59,6 @@ def _search(options: argparse.Namespace, recipe: Recipe) -> Search | None:
 
 def go_on(study: Study, folder: Path, jobs: int | None, device: str) -> None:
     """Do what is left of a study, then write and name its report."""
-    from ushape.report.html import write_report
-    from ushape.study.results import write_results
     from ushape.study.runner import run_study
     from ushape.study.tuning import tune_study
 
@@ -72,7 +71,7 @@ def go_on(study: Study, folder: Path, jobs: int | None, device: str) -> None:
             study = tune_study(study, folder, jobs, watch, device)
     with StudyBars(folder, study.recipe.steps) as watch:
         run_study(study, folder, jobs, watch, device)
-    _finish_study(write_results(folder), write_report(folder))
+    finish_study(folder)
 
 
 def ablate(options: argparse.Namespace) -> None:
@@ -97,13 +96,21 @@ def ablate(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Write a study's report again from its runs."""
+    if not options.tolerance > 0:
+        raise RunError(f"--tolerance {options.tolerance:g}: give µm above 0, say 10")
+    finish_study(options.study, options.tolerance)
+
+
+def finish_study(folder: Path, tolerance: float | None = None) -> None:
+    """Read what the runs left, write results and report, and say what came out."""
+    from ushape.predict.boundary import TOLERANCE
     from ushape.report.html import write_report
+    from ushape.study.design import read_study
     from ushape.study.results import write_results
 
-    _finish_study(write_results(options.study), write_report(options.study))
-
-
-def _finish_study(results: dict[str, Any], path: Path) -> None:
+    with Bar("runs read", sum(1 for _ in read_study(folder).runs())) as advance:
+        results = write_results(folder, tolerance or TOLERANCE, advance)
+    path = write_report(folder)
     print_scores({arm["name"]: arm["scores"] for arm in results["arms"]}, results["grouping"]["id"])
     for found in results["effects"]:
         if found["metric"] == "macro_dice" and found["aggregation"] == "pooled":

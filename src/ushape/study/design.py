@@ -33,6 +33,9 @@ from ushape.train.search import Search
 FOLD_SEED = 0
 """Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
 
+MARGIN = 0.01
+"""One point: about what two equal runs of a well-trained U-Net differ by."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -53,6 +56,8 @@ class Study:
     """What an ablation's changes are made to."""
     matched: By | None = None
     """What widths were solved for, so that all arms cost what the first one does; None: as they were given."""
+    margin: float = MARGIN
+    """The largest difference of a score that does not matter, as a share, stated before anything is trained."""
     search: Search | None = None
     """What looks for a learning rate, for each arm in each fold; None: all train with the recipe's."""
     rates: Mapping[tuple[str, int], float] = field(default_factory=dict)
@@ -111,9 +116,12 @@ def plan_study(
     design: Design | None = None,
     base: Spec | None = None,
     matched: By | None = None,
+    margin: float = MARGIN,
     search: Search | None = None,
 ) -> Study:
     """Look at the data and fix folds; with `matched` first solve widths. DataError or RunError where that fails."""
+    if not 0 < margin < 1:
+        raise RunError(f"--margin {100 * margin:g}: give points above 0 and below 100, say 1")
     if matched:
         specs = matched_specs(specs, matched, len(grouping(recipe.grouping).classes))
     if len(specs) != len(set(specs)):
@@ -138,7 +146,7 @@ def plan_study(
         for fold in made
     ]
     found = (tuple(made), seeds, fingerprint(rois), tuple(shares))
-    return Study(tuple(specs), recipe, data, mpp, *found, design, base, matched, search=search)
+    return Study(tuple(specs), recipe, data, mpp, *found, design, base, matched, margin, search)
 
 
 def open_study(folder: Path, study: Study) -> None:
@@ -152,6 +160,7 @@ def open_study(folder: Path, study: Study) -> None:
         "design": _told(study.design),
         "base": study.base.name if study.base else None,
         "matched": study.matched,
+        "margin": study.margin,
         "tuning": study.search.to_dict() if study.search else None,
         "recipe": study.recipe.to_dict(),
         "data": str(study.data.resolve()),
@@ -191,6 +200,7 @@ def read_study(folder: Path) -> Study:
             design=make_design(**data["design"]) if data["design"] else None,
             base=parse(data["base"]) if data["base"] else None,
             matched=data["matched"],
+            margin=data["margin"],
             search=Search(data["tuning"]["trials"], data["tuning"]["steps"]) if data["tuning"] else None,
         )
     except (KeyError, TypeError) as error:

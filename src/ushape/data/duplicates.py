@@ -119,6 +119,8 @@ def _windows(image: NDArray[np.uint8], scale: float) -> Windows:
 def _agreeing(images: list[Windows], owners: NDArray[np.int64]) -> Iterator[tuple[tuple[int, int], int]]:
     """Pairs (i, j) of images of different owners, i < j, and how many of their windows agree: AGREEING or more."""
     total = sum(len(each.centres) for each in images)
+    if not total:
+        return
     cap = MOST if total <= MOST else max(LEAST, MOST // len(images))
     image = np.concatenate([np.full(len(w.centres[:cap]), i) for i, w in enumerate(images)])
     centres = np.concatenate([w.centres[:cap] for w in images])
@@ -130,12 +132,12 @@ def _agreeing(images: list[Windows], owners: NDArray[np.int64]) -> Iterator[tupl
         matches = []
         for start in range(0, len(hashes), _BLOCK):
             block = slice(start, start + _BLOCK)
-            later = int(np.searchsorted(image, image[start], "right")) if len(image) else 0  # images that come after
+            later = int(np.searchsorted(image, image[start], "right"))  # images that come after
             one, other = np.nonzero(np.bitwise_count(hashes[block, None] ^ turned[None, later:]) <= BITS)
             one, other = one + start, other + later
             kept = (image[one] < image[other]) & (owners[image[one]] != owners[image[other]])
             matches.append(np.stack([one[kept], other[kept]], 1))
-        one, other = np.concatenate(matches).T if matches else np.zeros((2, 0), np.int64)
+        one, other = np.concatenate(matches).T
         order = np.lexsort((image[other], image[one]))
         one, other = one[order], other[order]
         pairs = np.stack([image[one], image[other]], 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -52,10 +54,10 @@ class InProcess:
         module, folder = command[2], Path(command[3])
         with Lanes(1) as lanes:
             if module == "ushape.train.search":
-                find_rate(folder, lanes, torch.device("cpu"), lambda step, loss: None)
+                find_rate(folder, lanes, torch.device("cpu"))
             else:
                 train(read_run(folder), folder, lanes, torch.device("cpu"))
-        self.returncode, self.stderr = 0, None
+        self.returncode, self.pid = 0, os.getpid()
 
     def poll(self) -> int:
         return self.returncode
@@ -96,3 +98,20 @@ def finished(make_study: MakeStudy, train_here: TrainHere, tmp_path_factory: pyt
     train_here(make_study(seeds=2), folder)
     write_results(folder)
     return folder
+
+
+Script = Callable[[str], Path]
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Make a line of shell what jobs are: `$3` is the job's folder. Starts are listed in the file returned."""
+
+    def write(line: str) -> Path:
+        started, path = tmp_path / "started", tmp_path / "worker.sh"
+        path.write_text(f'#!/bin/sh\necho "$3" >> {started}\n{line}\n')
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+        return started
+
+    return write

@@ -107,7 +107,8 @@ class StudyBars:
                 self._progress.start(done=sum(state.steps.values()))
             at_work = ", ".join(str(run.relative_to(self.folder)) for run in state.working)
             failed = f", {len(state.failed)} failed" if state.failed else ""
-            shown = f"{len(state.finished)} of {state.total_runs} {self.what} done{failed}; {at_work}"
+            held = f"; {state.note}" if state.note else ""
+            shown = f"{len(state.finished)} of {state.total_runs} {self.what} done{failed}; {at_work}{held}"
             self._progress.update(sum(state.steps.values()), shown)
 
         return watch

@@ -16,7 +16,7 @@ from ushape.errors import RunError
 from ushape.files import read_json
 from ushape.nets.plugin import files
 from ushape.study.design import Study
-from ushape.study.pool import Job, State, run_jobs
+from ushape.study.pool import Job, MakeEngine, State, run_jobs
 from ushape.train.search import CHOICE, open_search
 
 
@@ -37,6 +37,7 @@ def tune_study(
     watch: Callable[[State], None] = lambda state: None,
     device: str = "cpu",
     interval: float = 0.5,
+    make_engine: MakeEngine | None = None,
 ) -> Study:
     """Do the searches that are not finished, as `pool.run_jobs` has it; the study with the rates that they chose."""
     if study.search is None:
@@ -46,8 +47,8 @@ def tune_study(
     for arm, fold in searches(study):
         where = folder / search_folder(arm, fold)
         open_search(where, replace(study, search=None).plan(arm, fold, 0), study.search)
-        jobs.append(Job(where, "ushape.train.search", CHOICE, plugins))
-    run_jobs(jobs, folder, at_once, watch, device, interval)
+        jobs.append(Job(where, "ushape.train.search", CHOICE, plugins, (study.data,), kind=arm))
+    run_jobs(jobs, folder, at_once, watch, device, interval, make_engine)
     return replace(study, rates={key: float(_choice(folder, *key)["rate"]) for key in searches(study)})
 
 

@@ -26,7 +26,7 @@ from ushape.data.classes import grouping
 from ushape.data.crops import Crops, CropSettings
 from ushape.data.rois import Pixels, open_pixels
 from ushape.errors import RunError
-from ushape.files import cannot_write, write_json, write_text
+from ushape.files import cannot_write, remove_parts, write_json, write_text
 from ushape.interrupts import Deferred
 from ushape.nets.device import autocast, pick_precision
 from ushape.nets.parts.plain import Dropout
@@ -67,12 +67,14 @@ def train(
     """
     recipe = plan.recipe
     try:
+        remove_parts(folder)
         if not (folder / "weights.safetensors").exists():
             pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
             validation = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.validation]
             run = _Run(plan, folder, lanes, device, pixels, validation)
             run.fit(progress, save_every, validation_steps(recipe) if looks is None else looks)
             run.finish()
+        (folder / "state.safetensors").unlink(missing_ok=True)
         if plan.test and not (folder / "rois.json").exists():
             score_test(plan, folder, lanes, device)
     except OSError as error:
@@ -258,7 +260,7 @@ class _Run:
         _cut_back(self.folder / "validation.csv", "step,macro_dice", self.step)
 
     def finish(self) -> None:
-        """Write the chosen weights and remove the state."""
+        """Write the chosen weights."""
         if self.best:
             self.average.load_state_dict(self.best)
         recipe = self.plan.recipe
@@ -276,7 +278,6 @@ class _Run:
             "validated_on": sorted({roi.patient for roi in self.plan.validation}),
         }
         save_weights(self.folder / "weights.safetensors", self.average, about)
-        (self.folder / "state.safetensors").unlink(missing_ok=True)
 
 
 def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) -> None:

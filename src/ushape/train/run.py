@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -118,8 +118,8 @@ def read_run(folder: Path) -> RunPlan:
     """The plan of a run's folder; RunError or DataError where it or its ROIs are gone."""
     data = read_yaml(folder / "run.yaml")
     try:
-        folders = {"train": Path(data["data"]), "test": Path(data["data"])}
-        folders["validation"] = Path(data["validation_data"] or data["data"])
+        folders = {"train": _at_hand(data["data"]), "test": _at_hand(data["data"])}
+        folders["validation"] = _at_hand(data["validation_data"] or data["data"])
         found = {path: {roi.name: roi for roi in find_rois(path, data["mpp"])} for path in set(folders.values())}
         parts = {part: tuple(found[folders[part]][name] for name in data["rois"][part]) for part in PARTS}
         return RunPlan(
@@ -133,6 +133,14 @@ def read_run(folder: Path) -> RunPlan:
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.yaml'}: is no run of ushape, or its ROIs are gone ({error!r})") from error
+
+
+DATA_AT = "USHAPE_DATA_AT"
+"""Environment variable: folders of ROIs as runs name them, and where they lie on this machine, as a JSON object."""
+
+
+def _at_hand(folder: str) -> Path:
+    return Path(json.loads(os.environ.get(DATA_AT, "{}")).get(folder, folder))
 
 
 def _difference(old: object, new: object, key: str = "content") -> tuple[str, object, object]:
@@ -154,30 +162,24 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def work(job: Callable[[Path, Lanes, torch.device, Callable[[int, float], None]], None]) -> None:
+def work(job: Callable[[Path, Lanes, torch.device], None]) -> None:
     """What a process of a study does: `job` in the folder of its first argument, plugins being the others.
 
-    One lane, on CPU or the device of $USHAPE_DEVICE; it stops when the parent is gone. run.yaml is held meanwhile; why
-    it failed is left in error.txt.
+    One lane, on CPU or the device of $USHAPE_DEVICE; it stops when the parent is gone. run.yaml is held meanwhile: a
+    process whose study was killed may be at its last step still. Why it failed is left in error.txt.
     """
+    from ushape.interrupts import stop_with_parent
     from ushape.nets.device import pick_device
     from ushape.threads import Lanes
 
-    parent = os.getppid()
-    # a shell that starts a study in the background has it, and its children, ignore the signal that asks to save
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def watch(step: int, loss: float) -> None:
-        if os.getppid() != parent:
-            raise KeyboardInterrupt
-
     folder, *plugins = Path(sys.argv[1]), *sys.argv[2:]
     try:
+        stop_with_parent()
         for file in plugins:
             load_plugin(file)
         with holding(folder / "run.yaml"), Lanes(1) as lanes:
             (folder / FAILURE).unlink(missing_ok=True)
-            job(folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")), watch)
+            job(folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")))
     except UshapeError as error:
         _leave(folder, str(error))
         print(error, file=sys.stderr)
@@ -191,14 +193,15 @@ def work(job: Callable[[Path, Lanes, torch.device, Callable[[int, float], None]]
 
 def _leave(folder: Path, why: str) -> None:
     with suppress(OSError, UshapeError):  # a full disk, say: it is told on stderr
-        write_text(folder / FAILURE, why + "\n")
+        if (folder / "run.yaml").exists():
+            write_text(folder / FAILURE, why + "\n")
 
 
 def main() -> None:
     """Train the run of a folder."""
     from ushape.train.loop import train
 
-    work(lambda folder, lanes, device, watch: train(read_run(folder), folder, lanes, device, watch))
+    work(lambda folder, lanes, device: train(read_run(folder), folder, lanes, device))
 
 
 if __name__ == "__main__":

@@ -113,7 +113,13 @@ def open_search(folder: Path, plan: RunPlan, search: Search) -> None:
     write_yaml(folder / "search.yaml", search.to_dict())
 
 
-def find_rate(folder: Path, lanes: Lanes, device: torch.device, progress: Progress, save_every: float = 20.0) -> None:
+def find_rate(
+    folder: Path,
+    lanes: Lanes,
+    device: torch.device,
+    progress: Progress = lambda step, loss: None,
+    save_every: float = 20.0,
+) -> None:
     """Do the search that `open_search` wrote into the folder, going on where it was left, and write choice.json.
 
     `progress` is called after each step with the steps done, and the loss. RunError where no trial can be judged.

@@ -78,7 +78,7 @@ def test_a_planned_study_is_looked_at(make_study: Any, monkeypatch: pytest.Monke
 
 
 def test_the_same_tissue_under_two_names_stops_the_study(plant: Plant, make_study: Any):
-    patient = "PHAN-P1-0001"
+    patient = "PHAN-P2-0001"
     folder = plant(patient, "PHAN-P9-0009")
     with pytest.raises(DataError) as caught:
         make_study(data=folder, recipe=Recipe(crop=64), folds=5)  # each patient in a fold of its own
@@ -91,14 +91,14 @@ def test_the_same_tissue_under_two_names_stops_the_study(plant: Plant, make_stud
 
 
 def test_the_same_tissue_under_the_name_of_one_patient_is_no_leak(plant: Plant, make_study: Any):
-    folder = plant("PHAN-P1-0001", "PHAN-P9-0009")
+    folder = plant("PHAN-P2-0001", "PHAN-P9-0009")
     for path in sorted(folder.rglob("PHAN-P9-0009-DX1*")):
-        path.rename(path.with_name(path.name.replace("P9-0009-DX1", "P1-0001-DX2")))
+        path.rename(path.with_name(path.name.replace("P9-0009-DX1", "P2-0001-DX2")))
     assert len(make_study(data=folder, recipe=Recipe(crop=64), folds=4).folds) == 4
 
 
 def test_tissue_that_is_always_tested_together_is_told_and_stops_nothing(plant: Plant):
-    pixels = [open_pixels(roi, 1.2) for roi in find_rois(plant("PHAN-P1-0001", "PHAN-P9-0009"))]
+    pixels = [open_pixels(roi, 1.2) for roi in find_rois(plant("PHAN-P2-0001", "PHAN-P9-0009"))]
     (pair,) = find_alike(pixels, 1.2)
     one, other, *rest = (p.roi.patient for p in sorted(pixels, key=lambda p: p.roi.name not in (pair.one, pair.other)))
     together = [Fold((one, other), (rest[0],), (rest[1], rest[2])), Fold(tuple(rest), (one,), (other,))]
@@ -119,6 +119,6 @@ def test_windows_are_cut_at_the_pixel_size_of_training(plant: Plant, monkeypatch
     given: list[float | None] = []
     monkeypatch.setattr("ushape.study.guards.signature", lambda image, mpp: given.append(mpp))
     monkeypatch.setattr("ushape.study.guards.look_alike", lambda *_: [Alike("a", "b", 5)])
-    pixels = [open_pixels(roi, 2.0) for roi in find_rois(plant("PHAN-P1-0001", "PHAN-P9-0009"))]
+    pixels = [open_pixels(roi, 2.0) for roi in find_rois(plant("PHAN-P2-0001", "PHAN-P9-0009"))]
     find_alike(pixels, 2.0)
     assert given == [2.0] * 5

@@ -37,18 +37,24 @@ class InProcess:
     left = 10**9
 
     def __init__(self, command: list[str], **_: object) -> None:
-        if InProcess.left <= 0:
-            raise KeyboardInterrupt
+        self.pid, self.returncode, self.interrupts = os.getpid(), 0, InProcess.left <= 0
         InProcess.left -= 1
+        if self.interrupts:
+            return
         module, folder = command[2], Path(command[3])
         with Lanes(1) as lanes:
             if module == "ushape.train.search":
                 find_rate(folder, lanes, torch.device("cpu"))
             else:
                 train(read_run(folder), folder, lanes, torch.device("cpu"))
-        self.returncode, self.pid = 0, os.getpid()
 
     def poll(self) -> int:
+        if self.interrupts:
+            self.interrupts, self.returncode = False, 130
+            raise KeyboardInterrupt
+        return self.returncode
+
+    def wait(self, seconds: float) -> int:
         return self.returncode
 
 
@@ -168,7 +174,7 @@ def test_what_has_no_effect_is_refused(run: Run, phantom: Path, tmp_path: Path, 
 def test_an_ablation_can_tune(run: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(InProcess, "left", 0)
     words = ["ablate", SPEC, "--mods", "residual", "se", "--data", phantom, "--out", tmp_path / "study", "--folds", "2"]
-    assert run(*words, *SETTINGS, "--tune", "lr").code == 130
+    assert run(*words, "--jobs", "1", *SETTINGS, "--tune", "lr").code == 130
     tuning = read_yaml(tmp_path / "study" / "study.yaml")["tuning"]
     assert (tuning["trials"], tuning["steps"], tuning["key"]) == (6, 200, "rate")
     assert len(list((tmp_path / "study").glob("*/tune/fold*/search.yaml"))) == 6

@@ -28,9 +28,11 @@ def _run(
     options: argparse.Namespace, specs: list[Spec], design: Design | None = None, base: Spec | None = None
 ) -> None:
     from ushape.nets.device import pick_device
+    from ushape.study.cluster import pick_engine
     from ushape.study.design import open_study, plan_study
     from ushape.study.runner import run_study
 
+    engine = pick_engine(options.engine, options.address)
     recipe = read_recipe(options)
     device = pick_device(options.device).type
     places = (options.data, options.mpp, options.folds, options.seeds)
@@ -41,7 +43,7 @@ def _run(
         for given, got in zip(specs, study.specs, strict=True):
             say(f"{given.name}: compared as {got.name}", markup=False)
     with StudyBars(options.out, recipe.steps) as watch:
-        run_study(study, options.out, options.jobs, watch, device)
+        run_study(study, options.out, options.jobs, watch, device, make_engine=engine)
     finish_study(options.out)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-import ushape
 from ushape.data.classes import grouping
 from ushape.data.crops import check_sizes
 from ushape.data.rois import find_rois, fingerprint, open_pixels
@@ -25,6 +21,7 @@ from ushape.nets.budget import By, match
 from ushape.nets.plugin import files, hashes
 from ushape.nets.spec import Spec, modify, parse
 from ushape.study.factorial import Design, make_design
+from ushape.study.versions import versions
 from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.run import RunPlan, check_trainable, claim
 
@@ -199,19 +196,3 @@ def _told(design: Design | None) -> dict[str, Any] | None:
 def arm_folder(spec: Spec) -> str:
     """A folder name for a spec: `unet[width=16]+residual` -> `unet-width-16+residual`."""
     return re.sub(r"[^a-z0-9+.]+", "-", spec.name.replace("]", "")).strip("-")
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a result: the code of the rooms that train and predict, and their libraries."""
-    root = Path(ushape.__file__).parent
-    digest = hashlib.sha256()
-    for room in ("data", "nets", "train", "predict"):
-        for file in sorted((root / room).rglob("*.py")):
-            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
-    libraries = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pillow")}
-    return {
-        "ushape": ushape.__version__,
-        "code": digest.hexdigest()[:16],
-        "python": platform.python_version(),
-        **libraries,
-    }

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from ushape.errors import RunError
+from ushape.locks import is_held
 from ushape.study import cluster as engine
 from ushape.study.cluster import pick_engine
 from ushape.study.pool import Job, State, run_jobs
@@ -162,6 +163,7 @@ def test_ctrl_c_brings_the_last_state_here(tmp_path: Path, data: Path, nodes: No
 
     def interrupt(state: State) -> None:
         if state.steps.get(jobs[0].folder, 0) > 5:
+            assert is_held(jobs[0].folder / "run.yaml")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -169,6 +171,7 @@ def test_ctrl_c_brings_the_last_state_here(tmp_path: Path, data: Path, nodes: No
     rows = [int(line.split(",")[0]) for line in (jobs[0].folder / "log.csv").read_text().split()]
     assert int((jobs[0].folder / "state.safetensors").read_text()) == rows[-1] > 5
     assert processes_in(nodes.caches) == []
+    assert not is_held(jobs[0].folder / "run.yaml")
 
 
 def test_a_node_is_killed_and_its_job_goes_on_elsewhere_from_its_last_state(tmp_path: Path, data: Path, nodes: Nodes):

@@ -18,7 +18,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +27,7 @@ from typing import Any
 from ushape.data.rois import MASK_FOLDER, image_files, image_folder
 from ushape.errors import RunError
 from ushape.files import replacing
+from ushape.locks import holding
 from ushape.study.memory import Needs
 from ushape.study.node import STATE, Look, Node, here
 from ushape.study.pool import AGAIN, Ended, Job, MakeEngine, last_step
@@ -46,6 +47,8 @@ class _Remote:
     begun: bool = False
     brought: float = field(default_factory=time.monotonic)
     had: set[str] = field(default_factory=set)
+    held: ExitStack = field(default_factory=ExitStack)
+    """The job's run.yaml, as its process holds it on the node."""
 
 
 class Cluster:
@@ -76,6 +79,8 @@ class Cluster:
         return len(self._remotes) < min(places, self.at_once or places)
 
     def start(self, job: Job) -> None:
+        held = ExitStack()
+        held.enter_context(holding(job.folder / "run.yaml"))
         largest = max((int(node["Resources"].get("memory", 0)) for node in self._nodes()), default=0)
         kind = self._ray.remote(Node)
         node = kind.options(
@@ -84,7 +89,7 @@ class Cluster:
             memory=min(self._needs.of(job.kind), largest),
             max_restarts=0,
         ).remote()
-        self._remotes[job] = _Remote(node, node.meet.remote())
+        self._remotes[job] = _Remote(node, node.meet.remote(), held=held)
 
     def ended(self, seconds: float) -> list[Ended]:
         until = time.monotonic() + seconds
@@ -200,6 +205,7 @@ class Cluster:
                 self._ray.get(remote.node.close.remote(), timeout=5)
         with suppress(Exception):
             self._ray.kill(remote.node)
+        remote.held.close()
 
     # -- the cluster --------------------------------------------------------------------------------------------
 

@@ -198,7 +198,9 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _pool_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core)")
+    parser.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
+    parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster, of which this machine is a node")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
 

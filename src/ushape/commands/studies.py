@@ -65,14 +65,16 @@ def resume(options: argparse.Namespace) -> None:
     """Go on with a study as its folder says, then write and name its report."""
     from ushape.commands.study import go_on
     from ushape.nets.device import pick_device
+    from ushape.study.cluster import pick_engine
     from ushape.study.design import open_study, read_study
     from ushape.study.unchanged import check_unchanged, load_copies
 
+    engine = pick_engine(options.engine, options.address)
     load_copies(options.study)
     study = read_study(options.study)
     check_unchanged(study, options.study)
     open_study(options.study, study)
-    go_on(study, options.study, options.jobs, pick_device(options.device).type)
+    go_on(study, options.study, options.jobs, pick_device(options.device).type, engine)
 
 
 def power(options: argparse.Namespace) -> None:

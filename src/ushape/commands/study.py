@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ushape.nets.spec import Spec
     from ushape.study.design import Study
     from ushape.study.factorial import Design
+    from ushape.study.pool import MakeEngine
     from ushape.train.recipe import Recipe
     from ushape.train.search import Search
 
@@ -31,8 +32,10 @@ def _run(
     options: argparse.Namespace, specs: list[Spec], design: Design | None = None, base: Spec | None = None
 ) -> None:
     from ushape.nets.device import pick_device
+    from ushape.study.cluster import pick_engine
     from ushape.study.design import open_study, plan_study
 
+    engine = pick_engine(options.engine, options.address)
     recipe = read_recipe(options)
     device = pick_device(options.device).type
     search = _search(options, recipe)
@@ -43,7 +46,7 @@ def _run(
     if options.match:
         for given, got in zip(specs, study.specs, strict=True):
             say(f"{given.name}: compared as {got.name}", markup=False)
-    go_on(study, options.out, options.jobs, device)
+    go_on(study, options.out, options.jobs, device, engine)
 
 
 def _search(options: argparse.Namespace, recipe: Recipe) -> Search | None:
@@ -57,7 +60,7 @@ def _search(options: argparse.Namespace, recipe: Recipe) -> Search | None:
     return make_search(recipe, 6 if options.tune_trials is None else options.tune_trials, options.tune_steps)
 
 
-def go_on(study: Study, folder: Path, jobs: int | None, device: str) -> None:
+def go_on(study: Study, folder: Path, jobs: int | None, device: str, engine: MakeEngine | None) -> None:
     """Do what is left of a study, then write and name its report."""
     from ushape.study.runner import run_study
     from ushape.study.tuning import tune_study
@@ -68,9 +71,9 @@ def go_on(study: Study, folder: Path, jobs: int | None, device: str) -> None:
             "judged by its validation patients"
         )
         with StudyBars(folder, study.search.trials * study.search.steps, "searches") as watch:
-            study = tune_study(study, folder, jobs, watch, device)
+            study = tune_study(study, folder, jobs, watch, device, make_engine=engine)
     with StudyBars(folder, study.recipe.steps) as watch:
-        run_study(study, folder, jobs, watch, device)
+        run_study(study, folder, jobs, watch, device, make_engine=engine)
     finish_study(folder)
 
 

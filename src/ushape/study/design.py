@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import platform
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-import ushape
 from ushape.data.classes import grouping
 from ushape.data.crops import check_sizes
 from ushape.data.rois import find_rois, fingerprint, open_pixels
@@ -26,6 +22,7 @@ from ushape.nets.plugin import files, hashes
 from ushape.nets.spec import Spec, modify, parse
 from ushape.study.factorial import Design, make_design
 from ushape.study.guards import check_folds, check_tissue, find_alike
+from ushape.study.versions import versions
 from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.run import RunPlan, check_trainable, claim
 from ushape.train.search import Search
@@ -227,19 +224,3 @@ def folder_of(name: str) -> str:
 def run_folder(arm: str, fold: int, seed: int) -> Path:
     """Folder of one run inside the study's; fold counts from 1."""
     return Path(arm) / f"fold{fold}-seed{seed}"
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a result: the code of the rooms that train and predict, and their libraries."""
-    root = Path(ushape.__file__).parent
-    digest = hashlib.sha256()
-    for room in ("data", "nets", "train", "predict"):
-        for file in sorted((root / room).rglob("*.py")):
-            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
-    libraries = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pillow")}
-    return {
-        "ushape": ushape.__version__,
-        "code": digest.hexdigest()[:16],
-        "python": platform.python_version(),
-        **libraries,
-    }

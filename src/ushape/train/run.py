@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
 from ushape.nets.unet import build
+from ushape.train.places import at_hand
 from ushape.train.recipe import Recipe, make_recipe
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def read_run(folder: Path) -> RunPlan:
     """The plan of a run's folder; RunError or DataError where it or its ROIs are gone."""
     data = read_yaml(folder / "run.yaml")
     try:
-        folders = {"train": _at_hand(data["data"]), "test": _at_hand(data["data"])}
-        folders["validation"] = _at_hand(data["validation_data"] or data["data"])
+        folders = {"train": at_hand(data["data"]), "test": at_hand(data["data"])}
+        folders["validation"] = at_hand(data["validation_data"] or data["data"])
         found = {path: {roi.name: roi for roi in find_rois(path, data["mpp"])} for path in set(folders.values())}
         parts = {part: tuple(found[folders[part]][name] for name in data["rois"][part]) for part in PARTS}
         return RunPlan(
@@ -133,14 +133,6 @@ def read_run(folder: Path) -> RunPlan:
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.yaml'}: is no run of ushape, or its ROIs are gone ({error!r})") from error
-
-
-DATA_AT = "USHAPE_DATA_AT"
-"""Environment variable: folders of ROIs as runs name them, and where they lie on this machine, as a JSON object."""
-
-
-def _at_hand(folder: str) -> Path:
-    return Path(json.loads(os.environ.get(DATA_AT, "{}")).get(folder, folder))
 
 
 def _difference(old: object, new: object, key: str = "content") -> tuple[str, object, object]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ushape.errors import DataError, RunError
 from ushape.files import read_json, read_yaml, write_json, write_yaml
-from ushape.study import design
+from ushape.study import versions
 from ushape.study.design import Study, open_study, read_study
 from ushape.study.results import write_results
 from ushape.study.unchanged import check_unchanged, load_copies
@@ -137,13 +137,13 @@ def test_what_a_study_remembers_is_not_mixed(study: Study, tmp_path: Path, key: 
 
 
 def test_a_change_of_code_in_a_room_that_decides_results_is_one_of_version(tmp_path: Path, monkeypatch: Any):
-    package = Path(shutil.copytree(Path(design.ushape.__file__).parent, tmp_path / "ushape"))
-    monkeypatch.setattr(design.ushape, "__file__", str(package / "__init__.py"))
-    before = design.versions()["code"]
+    package = Path(shutil.copytree(Path(versions.ushape.__file__).parent, tmp_path / "ushape"))
+    monkeypatch.setattr(versions.ushape, "__file__", str(package / "__init__.py"))
+    before = versions.versions()["code"]
     for room in ("data", "nets", "train", "predict"):
         file = sorted((package / room).glob("*.py"))[1]
         file.write_text(file.read_text() + "\n# another line\n")
-        after = design.versions()["code"]
+        after = versions.versions()["code"]
         assert after != before
         before = after
 

@@ -34,6 +34,12 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove what `replacing` left in and below a folder when its process was killed; nobody else may write there."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def cannot_write(path: Path, error: OSError) -> str:
     """One line for an OSError met in writing `path`."""
     remedy = "free some space, then start the same command again" if error.errno == 28 else "check the folder"

@@ -1,9 +1,11 @@
-"""Ctrl-C and SIGTERM that wait for the end of a step, so that no state is ever torn."""
+"""Ctrl-C and SIGTERM that wait for the end of a step, so that no state is ever torn; an end with the parent's."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 
 
@@ -40,3 +42,29 @@ class Deferred:
             signal.signal(number, handler)
         if error is None:
             self.check()
+
+
+PARENT = "USHAPE_PARENT"
+"""Environment variable: the process that started a job, said by that process itself."""
+
+
+def stop_with_parent(interval: float = 0.5, again: float = 10.0) -> None:
+    """From now on, interrupt the main thread as Ctrl-C does once the process that started this one is gone.
+
+    That process is $USHAPE_PARENT where it said so, which holds also if it died before this call. The interrupt comes
+    again every `again` seconds, in case it fell where Python drops exceptions.
+    """
+    # a shell that starts a study in the background has it, and its children, ignore the signal that asks to save;
+    # Ray has them block it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    parent, main = int(os.environ.get(PARENT) or os.getppid()), threading.main_thread()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(interval)
+        while main.is_alive() and main.ident is not None:
+            signal.pthread_kill(main.ident, signal.SIGINT)
+            time.sleep(again)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

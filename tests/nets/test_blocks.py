@@ -17,6 +17,7 @@ from ushape.nets.parts.blocks.kan import KANBlock, KANLinear, bspline_basis
 from ushape.nets.parts.blocks.large_kernel import LargeKernelBlock
 from ushape.nets.parts.blocks.multires import multires_widths
 from ushape.nets.parts.blocks.recurrent_residual import RecurrentResidualBlock
+from ushape.nets.parts.blocks.residual import ResidualBlock
 from ushape.nets.parts.blocks.residual_pre import ResidualPreBlock
 from ushape.nets.parts.blocks.rsu import RSU
 from ushape.nets.parts.blocks.selective_scan import SelectiveScan, linear_scan
@@ -321,3 +322,19 @@ def test_preactivation_leaves_its_input_alone() -> None:
         nn.init.zeros_(p)
     assert torch.equal(block(x), kept)
     assert torch.equal(x, kept)
+
+
+def test_a_deep_residual_level_is_a_chain_of_blocks_of_every_so_many_convolutions() -> None:
+    """He's networks have a shortcut over every two convolutions; the default is one over the whole level."""
+    style = Style(nn.BatchNorm2d, nn.ReLU, depth=5, bias=False)
+    block = ResidualBlock(3, 4, style, every=2).eval()
+    parts = [m for m in block.modules() if isinstance(m, ResidualBlock)]
+    assert [sum(isinstance(m, nn.Conv2d) for m in part.residual) for part in parts] == [2, 2, 1]
+    x = image(1, 3, 12, 12)
+    expected = x
+    for part in parts:
+        expected = part.activation(part.residual(expected) + part.shortcut(expected))
+    torch.testing.assert_close(block(x), expected)
+    one = ResidualBlock(3, 4, style)
+    assert sum(isinstance(m, ResidualBlock) for m in one.modules()) == 1
+    assert count(one) == count(block)

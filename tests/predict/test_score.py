@@ -146,7 +146,10 @@ def test_an_empty_matrix_has_no_score_at_all() -> None:
     assert made == {
         "macro_dice": None,
         "accuracy": None,
+        "balanced_accuracy": None,
         "macro_iou": None,
+        "micro_dice": None,
+        "micro_iou": None,
         "dice": dict.fromkeys(NAMES),
         "iou": dict.fromkeys(NAMES),
     }

@@ -383,6 +383,22 @@ def test_a_run_killed_before_its_score_is_scored_only(tmp_path: Path, fit: Train
     assert (folder / "rois.json").read_bytes() == (reference / "rois.json").read_bytes()
 
 
+@pytest.mark.parametrize("scored", [False, True])
+def test_what_a_kill_left_behind_is_removed_when_the_run_is_started_again(
+    tmp_path: Path, fit: Train, reference: Path, scored: bool
+):
+    folder = fit(tmp_path / "run")
+    if not scored:
+        (folder / "rois.json").unlink()
+    leftovers = [folder / ".state.safetensors.4711.part", folder / "predictions" / ".ROI.png.4711.part"]
+    leftovers.append(folder / "state.safetensors")  # killed between writing weights and removing it
+    for path in leftovers:
+        path.write_bytes(b"half a file")
+    fit(folder)
+    assert not [path for path in leftovers if path.exists()]
+    assert_same_run(folder, reference)
+
+
 # -- a loss that is not finite ---------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,16 @@
-"""A run's folder: its plan, and nobody else's."""
+"""A run's folder: its plan, and nobody else's; the process that trains it."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ushape.data.phantom import write_phantom
@@ -10,6 +18,8 @@ from ushape.data.rois import find_rois
 from ushape.errors import DataError, RecipeError, RunError
 from ushape.files import read_yaml, write_yaml
 from ushape.nets.spec import parse
+from ushape.nets.weights import load_tensors
+from ushape.train.places import DATA_AT
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan, check_trainable, open_run, pretrained, read_run
 
@@ -39,6 +49,15 @@ def test_validation_rois_of_another_folder_are_found_again(tmp_path: Path, plan:
     mixed = replace(plan, validation=tuple(find_rois(other)), validation_data=other)
     open_run(tmp_path / "run", mixed)
     assert read_run(tmp_path / "run").validation[0].image.is_relative_to(other)
+
+
+def test_rois_that_were_brought_to_another_place_are_found_there(
+    tmp_path: Path, plan: RunPlan, monkeypatch: pytest.MonkeyPatch
+):
+    away = tmp_path / "away"
+    open_run(tmp_path / "run", replace(plan, data=away))
+    monkeypatch.setenv(DATA_AT, json.dumps({str(away.resolve()): str(plan.data)}))
+    assert read_run(tmp_path / "run") == replace(plan, data=away)
 
 
 def test_the_same_plan_is_welcome_again(tmp_path: Path, plan: RunPlan):
@@ -135,3 +154,53 @@ def test_pretrained_is_for_timm_encoders(tmp_path: Path) -> None:
     assert pretrained(parse("unet[width=4]"), recipe) is None
     with pytest.raises(RecipeError, match="encoder=timm"):
         check_trainable([parse("unet[width=4,levels=3]")], recipe, 5)
+
+
+# -- the process -----------------------------------------------------------------------------------------------------
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill_the_parent_when(ready: Callable[[], bool], run: Path) -> None:
+    """Start the run as the child of another process; kill that when `ready`; the run must end by itself."""
+    line = "import subprocess as s, sys; p = s.Popen(sys.argv[1:], stdout=s.DEVNULL); print(p.pid, flush=1); p.wait()"
+    worker = [sys.executable, "-m", "ushape.train.run", str(run)]
+    parent = subprocess.Popen([sys.executable, "-c", line, *worker], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    try:
+        deadline = time.monotonic() + 120
+        while not ready():
+            assert time.monotonic() < deadline
+            assert is_alive(pid)
+            time.sleep(0.02)
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+        deadline = time.monotonic() + 60
+        while is_alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not is_alive(pid), "still at work a minute after its parent was killed"
+    finally:
+        if is_alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_run_whose_parent_is_killed_saves_and_stops(tmp_path: Path, plan: RunPlan):
+    run, log = tmp_path / "run", tmp_path / "run" / "log.csv"
+    open_run(run, replace(plan, recipe=Recipe(crop=48, batch=2, shards=1, steps=100_000)))
+    kill_the_parent_when(lambda: log.exists() and len(log.read_text().splitlines()) > 3, run)
+    assert load_tensors(run / "state.safetensors")[1]["state"]
+
+
+def test_a_run_whose_parent_is_killed_while_it_scores_stops(tmp_path: Path, plan: RunPlan):
+    # a hundred test ROIs of 3.7 million pixels, each seen eight times, take minutes
+    recipe = replace(plan.recipe, steps=1, tta="d4", mpp=0.06, normalise="none")
+    open_run(tmp_path / "run", replace(plan, recipe=recipe, validation=(), test=plan.test * 100))
+    kill_the_parent_when((tmp_path / "run" / "weights.safetensors").exists, tmp_path / "run")
+    assert not (tmp_path / "run" / "rois.json").exists()

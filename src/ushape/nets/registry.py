@@ -179,7 +179,7 @@ register("stem", "atrous-4", "four parallel atrous convolutions, concatenated", 
 register("block", "plain", "3x3 convolutions in series", _RONNEBERGER, "blocks.plain:PlainBlock")
 register("block", "none", "nothing but a 1x1 convolution where the width changes", "ablation", "blocks.plain:NoBlock")
 register("block", "residual", "convolutions learn F(x) of y = F(x) + x", "He et al. 2016, arXiv:1512.03385",
-         "blocks.residual:ResidualBlock")  # fmt: skip
+         "blocks.residual:ResidualBlock", every=0)  # fmt: skip
 register("block", "dense", "each convolution sees all features before it",
          "Huang et al. 2017, arXiv:1608.06993", "blocks.dense:DenseBlock")  # fmt: skip
 register("block", "dilated-parallel-3", "three dilations side by side in every level", _SEED,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ushape.nets.plugin import files
 from ushape.study.design import Study
-from ushape.study.pool import Job, State, run_jobs
+from ushape.study.pool import Job, MakeEngine, State, run_jobs
 from ushape.train.run import open_run
 
 
@@ -18,6 +18,7 @@ def run_study(
     watch: Callable[[State], None] = lambda state: None,
     device: str = "cpu",
     interval: float = 0.5,
+    make_engine: MakeEngine | None = None,
 ) -> None:
     """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it."""
     plugins = tuple(files(study.specs))
@@ -25,8 +26,8 @@ def run_study(
     for run in study.runs():
         where = folder / study.run_folder(*run)
         open_run(where, study.plan(*run))
-        todo.append(Job(where, "ushape.train.run", RESULT, plugins))
-    run_jobs(todo, folder, jobs, watch, device, interval)
+        todo.append(Job(where, "ushape.train.run", RESULT, plugins, (study.data,), kind=run[0]))
+    run_jobs(todo, folder, jobs, watch, device, interval, make_engine)
 
 
 RESULT = "rois.json"

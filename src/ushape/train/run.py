@@ -6,23 +6,33 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ushape import __version__
 from ushape.data.rois import Roi, find_rois
 from ushape.errors import RecipeError, RunError, SpecError, UshapeError
-from ushape.files import read_yaml, write_yaml
+from ushape.files import read_yaml, write_text, write_yaml
+from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
 from ushape.nets.unet import build
+from ushape.train.places import at_hand
 from ushape.train.recipe import Recipe, make_recipe
 
+if TYPE_CHECKING:
+    import torch
+
+    from ushape.threads import Lanes
+
 PARTS = ("train", "validation", "test")
+
+FAILURE = "error.txt"
+"""What a run that failed leaves in its folder: why, in a line. Gone when it is started again."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +118,8 @@ def read_run(folder: Path) -> RunPlan:
     """The plan of a run's folder; RunError or DataError where it or its ROIs are gone."""
     data = read_yaml(folder / "run.yaml")
     try:
-        folders = {"train": Path(data["data"]), "test": Path(data["data"])}
-        folders["validation"] = Path(data["validation_data"] or data["data"])
+        folders = {"train": at_hand(data["data"]), "test": at_hand(data["data"])}
+        folders["validation"] = at_hand(data["validation_data"] or data["data"])
         found = {path: {roi.name: roi for roi in find_rois(path, data["mpp"])} for path in set(folders.values())}
         parts = {part: tuple(found[folders[part]][name] for name in data["rois"][part]) for part in PARTS}
         return RunPlan(
@@ -144,33 +154,46 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def main() -> None:
-    """Train the run of a folder in one lane, on CPU or the device of $USHAPE_DEVICE; stop when the parent is gone."""
+def work(job: Callable[[Path, Lanes, torch.device], None]) -> None:
+    """What a process of a study does: `job` in the folder of its first argument, plugins being the others.
+
+    One lane, on CPU or the device of $USHAPE_DEVICE; it stops when the parent is gone. run.yaml is held meanwhile: a
+    process whose study was killed may be at its last step still. Why it failed is left in error.txt.
+    """
+    from ushape.interrupts import stop_with_parent
     from ushape.nets.device import pick_device
     from ushape.threads import Lanes
-    from ushape.train.loop import train
 
-    parent = os.getppid()
-    # a shell that starts a study in the background has it, and its children, ignore the signal that asks to save
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def watch(step: int, loss: float) -> None:
-        if os.getppid() != parent:
-            raise KeyboardInterrupt
-
-    folder, *plugins = sys.argv[1:]
+    folder, *plugins = Path(sys.argv[1]), *sys.argv[2:]
     try:
+        stop_with_parent()
         for file in plugins:
             load_plugin(file)
-        with Lanes(1) as lanes:
-            train(
-                read_run(Path(folder)), Path(folder), lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")), watch
-            )
+        with holding(folder / "run.yaml"), Lanes(1) as lanes:
+            (folder / FAILURE).unlink(missing_ok=True)
+            job(folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")))
     except UshapeError as error:
+        _leave(folder, str(error))
         print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BaseException as error:
+        _leave(folder, f"{type(error).__name__}: {error}")
+        raise
+
+
+def _leave(folder: Path, why: str) -> None:
+    with suppress(OSError, UshapeError):  # a full disk, say: it is told on stderr
+        if (folder / "run.yaml").exists():
+            write_text(folder / FAILURE, why + "\n")
+
+
+def main() -> None:
+    """Train the run of a folder."""
+    from ushape.train.loop import train
+
+    work(lambda folder, lanes, device: train(read_run(folder), folder, lanes, device))
 
 
 if __name__ == "__main__":

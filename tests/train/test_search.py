@@ -179,8 +179,9 @@ def test_a_search_killed_in_the_middle_of_a_trial_chooses_the_same(tmp_path: Pat
     assert same(folder, searched)
 
 
-def test_a_trial_killed_between_its_last_step_and_its_record_is_not_trained_again(
-    tmp_path: Path, look: Look, searched: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("brought", ["all of it", "all but the last look"])
+def test_a_trial_killed_between_its_last_step_and_its_record_is_judged_all_the_same(
+    tmp_path: Path, look: Look, searched: Path, monkeypatch: pytest.MonkeyPatch, brought: str
 ):
     class Killed(BaseException):
         pass
@@ -192,9 +193,13 @@ def test_a_trial_killed_between_its_last_step_and_its_record_is_not_trained_agai
         patch.setattr("ushape.train.search.write_json", die)
         with pytest.raises(Killed):
             look(tmp_path / "search")
-    before = (tmp_path / "search" / "trial1" / "log.csv").read_bytes()
+    trial = tmp_path / "search" / "trial1"
+    before = (trial / "log.csv").read_bytes()
+    if brought == "all but the last look":
+        rows = (trial / "validation.csv").read_text().splitlines(keepends=True)
+        (trial / "validation.csv").write_text("".join(rows[:-1]))
     look(tmp_path / "search")
-    assert (tmp_path / "search" / "trial1" / "log.csv").read_bytes() == before
+    assert ((trial / "log.csv").read_bytes() == before) is (brought == "all of it")  # not trained again
     assert same(tmp_path / "search", searched)
 
 

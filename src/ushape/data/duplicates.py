@@ -9,9 +9,9 @@ same displacement. Both are done twice: at one pixel size in µm, and with all i
 
 Found are copies that were re-encoded, brightened, resized (whether or not the pixel size says so), mirrored or turned
 by quarters, cropped, and other cuts of the same slide, as far as some 400 µm square of tissue is in both. Not found
-are turns by other angles than a few degrees, stretching, a resized copy with a wrong pixel size that was also cropped
-to less than about 80%, smaller overlaps, neighbouring sections of a block, another stain, and images so even that
-nothing stands out in them.
+are turns by other angles (but for a few degrees), stretching, a resized copy with a wrong pixel size that was also
+cropped by more than about a tenth, smaller overlaps, neighbouring sections of a block, another stain, and images so
+even that nothing stands out in them.
 """
 
 from __future__ import annotations

@@ -217,10 +217,12 @@ class _Watched:
 def _try(
     plan: RunPlan, folder: Path, watched: _Watched, lanes: Lanes, device: torch.device, save_every: float
 ) -> Trial:
-    from ushape.train.loop import Diverged, train
+    from ushape.train.loop import Diverged, read_log, train
 
-    rate = plan.recipe.rate
+    rate, last = plan.recipe.rate, look_steps(plan.recipe.steps)[-1]
     open_run(folder, plan)
+    if (folder / "weights.safetensors").exists() and last not in read_log(folder / "validation.csv").get("step", []):
+        _clear(folder)  # brought from a machine that died in between: weights without their last look
     try:
         train(plan, folder, lanes, device, watched, save_every, look_steps(plan.recipe.steps))
     except _Pruned:

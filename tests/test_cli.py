@@ -524,12 +524,13 @@ class InProcess:
         told = io.StringIO()
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(told):
             patch.setattr(sys, "argv", command[2:])
+            patch.setattr("ushape.interrupts.stop_with_parent", lambda: None)
             try:
                 module.main()
                 self.returncode = 0
             except SystemExit as stop:
                 self.returncode = int(stop.code or 0)
-        self.stderr = io.BytesIO(told.getvalue().encode())
+        self.pid = os.getpid()
         if hasattr(stderr, "write"):
             stderr.write(told.getvalue().encode())
             stderr.flush()

@@ -93,7 +93,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     paths = os.pathsep.join([str(made), *filter(None, [os.environ.get("PYTHONPATH")])])
     quick = {"period_ms": "300", "failure_threshold": "3", "initial_delay_ms": "300", "timeout_ms": "1000"}
-    shared = {**os.environ, "PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0"}
+    shared = {**os.environ, "PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     shared |= {f"RAY_health_check_{key}": value for key, value in quick.items()}
     # a socket's path is short: not under pytest's folder
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as temporary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ushape.data.classes import grouping
 from ushape.data.crops import check_sizes
-from ushape.data.rois import find_rois, fingerprint, open_pixels
+from ushape.data.rois import Roi, find_rois, fingerprint, open_pixels
 from ushape.data.splits import Fold, class_counts, make_folds
 from ushape.errors import RunError
 from ushape.files import read_json, read_yaml, write_json, write_text
@@ -65,6 +65,11 @@ class Study:
         """Folder name of each arm -> its spec, baseline first."""
         return {arm_folder(spec): spec for spec in self.specs}
 
+    @cached_property
+    def rois(self) -> tuple[Roi, ...]:
+        """All ROIs, as they were found on first use: a study has many runs over the same ones."""
+        return tuple(find_rois(self.data, self.mpp))
+
     def run_folder(self, arm: str, fold: int, seed: int) -> Path:
         """Folder of one run inside the study's; fold counts from 1."""
         return run_folder(arm, fold, seed)
@@ -78,9 +83,9 @@ class Study:
 
     def plan(self, arm: str, fold: int, seed: int) -> RunPlan:
         """The run of one arm, fold and seed. Arms share seeds: they see the same crops in the same order."""
-        rois, patients = find_rois(self.data, self.mpp), self.folds[fold - 1]
+        patients = self.folds[fold - 1]
         parts: dict[str, Any] = {
-            part: tuple(roi for roi in rois if roi.patient in getattr(patients, part))
+            part: tuple(roi for roi in self.rois if roi.patient in getattr(patients, part))
             for part in ("train", "validation", "test")
         }
         return RunPlan(self.arms[arm], self._recipe(arm, fold), seed, self.data, mpp=self.mpp, **parts)

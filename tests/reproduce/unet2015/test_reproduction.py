@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image
 
 from ushape.cli import main
 from ushape.errors import RunError
+from ushape.locks import holding
+from ushape.reproduce.unet2015 import reproduction
 from ushape.reproduce.unet2015.reproduction import Question, reproduce
 from ushape.reproduce.unet2015.settings import Settings
 from ushape.reproduce.unet2015.stack import Stack
@@ -70,6 +73,12 @@ def test_another_question_is_refused(folder: Path, question: Question, stack: St
         reproduce(replace(question, settings=replace(question.settings, steps=3)), stack, folder, CPU)
     with pytest.raises(RunError, match="another reproduction: its slices"):
         reproduce(question, replace(stack, fingerprint="sha256:0"), folder, CPU)
+
+
+def test_one_process_at_a_time(folder: Path, question: Question, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reproduction, "holding", partial(holding, patience=0.1))
+    with holding(folder / "reproduction.yaml"), pytest.raises(RunError, match="another process is at work"):
+        reproduce(question, stack, folder, CPU)
 
 
 def test_choosing_leaves_the_test_slices_alone(question: Question, stack: Stack, tmp_path: Path) -> None:

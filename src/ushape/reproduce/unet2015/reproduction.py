@@ -14,6 +14,7 @@ from PIL import Image
 
 from ushape import __version__
 from ushape.files import read_json, replacing, write_json
+from ushape.locks import holding
 from ushape.nets.unet import Network
 from ushape.nets.weights import load_weights
 from ushape.reproduce.unet2015.loop import fit
@@ -69,9 +70,15 @@ def reproduce(
 ) -> dict[str, Any]:
     """Train and score what is not there yet in `folder`; write results.json, and give what it holds.
 
-    RunError where the folder holds another reproduction.
+    RunError where the folder holds another reproduction, or another process is at work in it.
     """
-    claim(folder, folder / "reproduction.yaml", question.to_dict() | {"slices": stack.fingerprint}, "reproduction")
+    file = folder / "reproduction.yaml"
+    claim(folder, file, question.to_dict() | {"slices": stack.fingerprint}, "reproduction")
+    with holding(file):
+        return _reproduced(question, stack, folder, device, watch)
+
+
+def _reproduced(question: Question, stack: Stack, folder: Path, device: torch.device, watch: Watch) -> dict[str, Any]:
     chosen = parts(len(stack), question.validate)
     curves: dict[str, list[dict[str, Curve]]] = {}
     seconds: dict[str, list[float]] = {}

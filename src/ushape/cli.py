@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     def add(to: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = to.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.set_defaults(function=function)
-        if not function.startswith(("data:", "studies:")):
+        if not function.startswith(("data:", "studies:", "reproduce:")):
             made.add_argument(
                 "--plugin",
                 type=Path,
@@ -160,6 +160,18 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("spec")
     one.add_argument("--to", required=True, metavar="SPEC")
     one.add_argument("--by", choices=("params", "flops", "time"), default="flops")
+
+    again = commands.add_parser("reproduce", help="run a paper's system as it describes it", allow_abbrev=False)
+    again_commands = again.add_subparsers(dest="reproduce_command", required=True, metavar="PAPER")
+    one = add(again_commands, "unet2015", "reproduce:unet2015", "U-Net on membranes in electron micrographs")
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images/ and labels/")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
+    one.add_argument("--full", action="store_true", help="the paper's width of 64 channels, not 16")
+    one.add_argument("--ablate", action="store_true", help="train without each of the paper's ingredients too")
+    one.add_argument("--validate", action="store_true", help="score held-out training slices, to choose anything by")
+    one.add_argument("--seeds", type=_positive, default=1, help="trainings of each kind (1)")
+    one.add_argument("--steps", type=_positive, help="optimisation steps, one tile each (5000)")
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     return parser
 
 

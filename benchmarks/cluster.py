@@ -68,10 +68,10 @@ def measure(steps: int, started: ExitStack) -> list[tuple[str, str, str]]:
             if study.poll() is not None:
                 raise SystemExit("the study ended before a node could be killed")
             its = psutil.Process(other.pid).children(recursive=True)
-            at_work = [p for p in its if "ushape.train.run" in p.cmdline()]
+            at_work = [p for p in its if "ushape.train.run" in words_of(p)]
             if not at_work:
                 return False
-            plan = (Path(at_work[0].cmdline()[-1]) / "run.yaml").read_text()
+            plan = (Path(words_of(at_work[0])[-1]) / "run.yaml").read_text()
             for state in far.glob("*/fold*/state.safetensors"):
                 if (state.parent / "run.yaml").read_text() == plan:
                     shown["run"] = state.parent
@@ -142,6 +142,14 @@ def answers(port: int) -> bool:
 def left(folder: Path) -> list[int]:
     """Processes that name a folder in their command."""
     return [p.pid for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or ())]
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """The command of a process; empty where it has ended meanwhile."""
+    try:
+        return process.cmdline() or [""]
+    except psutil.Error:
+        return [""]
 
 
 def strip(data: Any) -> Any:

@@ -30,7 +30,8 @@ from ushape.train import loop
 SPEC, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
 SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "validations=2", "tta=none"]
 CLASSES = ["tumor", "stroma", "inflammatory", "necrosis", "other"]
-COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "report", "predict", "mods", "nets"]
+COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "study status"]
+COMMANDS += ["study resume", "study power", "report", "predict", "mods", "nets"]
 
 Run = Callable[..., SimpleNamespace]
 
@@ -522,12 +523,13 @@ class InProcess:
         told = io.StringIO()
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(told):
             patch.setattr(sys, "argv", command[2:])
+            patch.setattr("ushape.interrupts.stop_with_parent", lambda: None)
             try:
                 module.main()
                 self.returncode = 0
             except SystemExit as stop:
                 self.returncode = int(stop.code or 0)
-        self.stderr = io.BytesIO(told.getvalue().encode())
+        self.pid = os.getpid()
         if hasattr(stderr, "write"):
             stderr.write(told.getvalue().encode())
             stderr.flush()
@@ -771,6 +773,11 @@ def test_a_plugin_goes_through_a_study(phantom: Path, tmp_path: Path):
     assert unknown.returncode == 2
     assert "--plugin" in unknown.stderr
     assert ushape("predict", run, image, "--out", "labels").returncode == 0
+
+    (tmp_path / run / "rois.json").unlink()
+    resumed = ushape("study", "resume", "study", plugin=False)  # by the copy in the study's folder
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / run / "rois.json").exists()
 
     (tmp_path / "scaled.py").write_text(SCALED.replace("x * self.by", "x + self.by"))
     changed = ushape(*words)

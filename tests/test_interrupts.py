@@ -55,3 +55,8 @@ def test_a_parent_that_was_gone_before_is_noticed():
 def test_an_interrupt_that_is_swallowed_comes_again():
     first = "def work():\n    stop_with_parent(0.02, 0.5)\n    time.sleep(600)" + TELL
     assert run(GONE + first + SLEEP) == "interrupted\n" * 2
+
+
+def test_a_process_that_was_started_with_the_signal_blocked_is_interrupted_all_the_same():
+    block = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
+    assert run(block + GONE + "def work():\n    stop_with_parent()\n    time.sleep(5)" + TELL) == "interrupted\n"

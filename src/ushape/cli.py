@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     def add(to: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = to.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.set_defaults(function=function)
-        if not function.startswith("data:"):
+        if not function.startswith(("data:", "studies:", "reproduce:")):
             made.add_argument(
                 "--plugin",
                 type=Path,
@@ -116,6 +116,18 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--dry-run", action="store_true", help="name the arms and what the design mixes up; train nothing")
     _study_arguments(one)
 
+    study = commands.add_parser("study", help="how far a study is; go on with it; how large one must be")
+    study_commands = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
+    one = add(study_commands, "status", "studies:status", "how far a study is, at work or not; reads only")
+    one.add_argument("study", type=Path)
+    one = add(study_commands, "resume", "studies:resume", "go on with a study as its folder says, plugins included")
+    one.add_argument("study", type=Path)
+    _pool_arguments(one)
+    one = add(study_commands, "power", "studies:power", "how many patients and seeds it takes to see a difference")
+    one.add_argument("study", type=Path)
+    one.add_argument("--difference", type=float, default=2.0, metavar="POINTS", help="of pooled macro Dice (2)")
+    one.add_argument("--power", type=float, default=0.8, metavar="SHARE", help="chance to see it (0.8)")
+
     one = add(commands, "report", "study:report", "write a study's report again")
     one.add_argument("study", type=Path)
     one.add_argument("--format", choices=("html", "latex", "csv", "markdown"), default="html")
@@ -149,6 +161,18 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("spec")
     one.add_argument("--to", required=True, metavar="SPEC")
     one.add_argument("--by", choices=("params", "flops", "time"), default="flops")
+
+    again = commands.add_parser("reproduce", help="run a paper's system as it describes it", allow_abbrev=False)
+    again_commands = again.add_subparsers(dest="reproduce_command", required=True, metavar="PAPER")
+    one = add(again_commands, "unet2015", "reproduce:unet2015", "U-Net on membranes in electron micrographs")
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images/ and labels/")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
+    one.add_argument("--full", action="store_true", help="the paper's width of 64 channels, not 16")
+    one.add_argument("--ablate", action="store_true", help="train without each of the paper's ingredients too")
+    one.add_argument("--validate", action="store_true", help="score held-out training slices, to choose anything by")
+    one.add_argument("--seeds", type=_positive, default=1, help="trainings of each kind (1)")
+    one.add_argument("--steps", type=_positive, help="optimisation steps, one tile each (5000)")
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     return parser
 
 
@@ -173,12 +197,23 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--match", choices=("params", "flops", "time"), help="solve widths: all cost what the first does"
     )
+    parser.add_argument("--tune", choices=("lr",), help="look for a learning rate, for each arm in each fold (not)")
+    parser.add_argument("--tune-trials", type=_positive, metavar="N", help="rates tried, the recipe's first (6)")
+    parser.add_argument(
+        "--tune-steps", type=_positive, metavar="N", help="steps of a trial (a quarter of the recipe's)"
+    )
     parser.add_argument(
         "--margin", type=float, default=1.0, metavar="POINTS", help="difference that would not matter (1)"
     )
     parser.add_argument("--folds", type=_positive, default=5)
     parser.add_argument("--seeds", type=_positive, default=1)
-    parser.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core)")
+    _pool_arguments(parser)
+
+
+def _pool_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
+    parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster, of which this machine is a node")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
 

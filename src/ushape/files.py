@@ -13,6 +13,10 @@ import yaml
 
 from ushape.errors import RunError, UshapeError
 
+# the parts of PyYAML that are written in C, where it was built with them: the plans of a study are many
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -56,13 +60,13 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def write_yaml(path: Path, data: Any) -> None:
-    write_text(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.dump(data, Dumper=_DUMPER, sort_keys=False, allow_unicode=True))
 
 
 def read_yaml(path: Path) -> Any:
     """YAML from a file; UshapeError naming the file where there is none or it cannot be read."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except OSError as error:
         raise UshapeError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -54,8 +54,10 @@ def stop_with_parent(interval: float = 0.5, again: float = 10.0) -> None:
     That process is $USHAPE_PARENT where it said so, which holds also if it died before this call. The interrupt comes
     again every `again` seconds, in case it fell where Python drops exceptions.
     """
-    # a shell that starts a study in the background has it, and its children, ignore the signal that asks to save
+    # a shell that starts a study in the background has it, and its children, ignore the signal that asks to save;
+    # Ray has them block it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent, main = int(os.environ.get(PARENT) or os.getppid()), threading.main_thread()
 
     def watch() -> None:

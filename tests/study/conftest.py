@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from ushape.nets.spec import parse
 from ushape.study.design import Study, open_study, plan_study
 from ushape.study.results import write_results
 from ushape.study.runner import run_study
+from ushape.study.tuning import tune_study
 from ushape.threads import Lanes
 from ushape.train.loop import train
 from ushape.train.recipe import Recipe
 from ushape.train.run import read_run
+from ushape.train.search import find_rate
 
 BASELINE, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
 RECIPE = Recipe(crop=48, batch=4, shards=2, steps=3, validations=2, rate=0.02, tta="none")
@@ -48,13 +51,29 @@ class InProcess:
     """Stands for `subprocess.Popen`: trains in this process before anybody asks."""
 
     def __init__(self, command: list[str], **_: object) -> None:
-        folder = Path(command[-1])
+        module, folder = command[2], Path(command[3])
         with Lanes(1) as lanes:
-            train(read_run(folder), folder, lanes, torch.device("cpu"))
+            if module == "ushape.train.search":
+                find_rate(folder, lanes, torch.device("cpu"))
+            else:
+                train(read_run(folder), folder, lanes, torch.device("cpu"))
         self.returncode, self.pid = 0, os.getpid()
 
     def poll(self) -> int:
         return self.returncode
+
+
+@contextmanager
+def _in_process() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
+        yield
+
+
+@pytest.fixture(scope="session")
+def in_process() -> Callable[[], AbstractContextManager[None]]:
+    """`with in_process():` jobs of the pool are done in this process."""
+    return _in_process
 
 
 TrainHere = Callable[[Study, Path], None]
@@ -62,13 +81,12 @@ TrainHere = Callable[[Study, Path], None]
 
 @pytest.fixture(scope="session")
 def train_here() -> TrainHere:
-    """All runs of a study, in this process."""
+    """All searches and runs of a study, in this process."""
 
     def run(study: Study, folder: Path) -> None:
         open_study(folder, study)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
-            run_study(study, folder, jobs=1, interval=0.0)
+        with _in_process():
+            run_study(tune_study(study, folder, 1, interval=0.0), folder, jobs=1, interval=0.0)
 
     return run
 

@@ -19,8 +19,9 @@ from ushape.errors import DataError, RecipeError, RunError
 from ushape.files import read_yaml, write_yaml
 from ushape.nets.spec import parse
 from ushape.nets.weights import load_tensors
+from ushape.train.places import DATA_AT
 from ushape.train.recipe import Recipe
-from ushape.train.run import DATA_AT, RunPlan, check_trainable, open_run, pretrained, read_run
+from ushape.train.run import RunPlan, check_trainable, open_run, pretrained, read_run
 
 CHANGES = {
     "spec": {"spec": parse("unet[width=4,levels=3]+residual")},

@@ -91,10 +91,10 @@ class Bar:
 
 
 class StudyBars:
-    """Progress of a study: all steps of all runs, with what is at work now."""
+    """Progress of a study: all steps of all runs (or searches, say), with what is at work now."""
 
-    def __init__(self, folder: Path, steps: int) -> None:
-        self.folder, self.steps = folder, steps
+    def __init__(self, folder: Path, steps: int, what: str = "runs") -> None:
+        self.folder, self.steps, self.what = folder, steps, what
 
     def __enter__(self) -> Any:
         from ushape.progress import Progress
@@ -108,7 +108,7 @@ class StudyBars:
             at_work = ", ".join(str(run.relative_to(self.folder)) for run in state.working)
             failed = f", {len(state.failed)} failed" if state.failed else ""
             held = f"; {state.note}" if state.note else ""
-            shown = f"{len(state.finished)} of {state.total_runs} runs done{failed}; {at_work}{held}"
+            shown = f"{len(state.finished)} of {state.total_runs} {self.what} done{failed}; {at_work}{held}"
             self._progress.update(sum(state.steps.values()), shown)
 
         return watch

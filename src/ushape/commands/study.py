@@ -11,7 +11,11 @@ from ushape.errors import RunError
 
 if TYPE_CHECKING:
     from ushape.nets.spec import Spec
+    from ushape.study.design import Study
     from ushape.study.factorial import Design
+    from ushape.study.pool import MakeEngine
+    from ushape.train.recipe import Recipe
+    from ushape.train.search import Search
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -28,21 +32,49 @@ def _run(
     options: argparse.Namespace, specs: list[Spec], design: Design | None = None, base: Spec | None = None
 ) -> None:
     from ushape.nets.device import pick_device
+    from ushape.study.cluster import pick_engine
     from ushape.study.design import open_study, plan_study
-    from ushape.study.runner import run_study
 
+    engine = pick_engine(options.engine, options.address)
     recipe = read_recipe(options)
     device = pick_device(options.device).type
+    search = _search(options, recipe)
     places = (options.data, options.mpp, options.folds, options.seeds)
     asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
-    study = plan_study(specs, recipe, *places, **asked)
+    study = plan_study(specs, recipe, *places, **asked, search=search)
     open_study(options.out, study)
     if options.match:
         for given, got in zip(specs, study.specs, strict=True):
             say(f"{given.name}: compared as {got.name}", markup=False)
-    with StudyBars(options.out, recipe.steps) as watch:
-        run_study(study, options.out, options.jobs, watch, device)
-    finish_study(options.out)
+    go_on(study, options.out, options.jobs, device, engine)
+
+
+def _search(options: argparse.Namespace, recipe: Recipe) -> Search | None:
+    from ushape.train.search import make_search
+
+    if options.tune is None:
+        for name in ("trials", "steps"):
+            if getattr(options, f"tune_{name}") is not None:
+                raise RunError(f"--tune-{name} has no effect without --tune: add --tune lr, or leave it out")
+        return None
+    return make_search(recipe, 6 if options.tune_trials is None else options.tune_trials, options.tune_steps)
+
+
+def go_on(study: Study, folder: Path, jobs: int | None, device: str, engine: MakeEngine | None) -> None:
+    """Do what is left of a study, then write and name its report."""
+    from ushape.study.runner import run_study
+    from ushape.study.tuning import tune_study
+
+    if study.search:
+        say(
+            f"learning rates: {study.search.trials} trials of {study.search.steps} steps for each arm in each fold, "
+            "judged by its validation patients"
+        )
+        with StudyBars(folder, study.search.trials * study.search.steps, "searches") as watch:
+            study = tune_study(study, folder, jobs, watch, device, make_engine=engine)
+    with StudyBars(folder, study.recipe.steps) as watch:
+        run_study(study, folder, jobs, watch, device, make_engine=engine)
+    finish_study(folder)
 
 
 def ablate(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ushape.data.classes import CODES, Grouping
+from ushape.data.duplicates import Signature, look_alike, signature
 from ushape.data.rois import (
     MASK_FOLDER,
     image_files,
@@ -51,7 +52,8 @@ def check_folder(folder: Path, mpp: float | None = None, inventory: Inventory | 
     """Go through a folder and yield what is wrong, in the order of the files.
 
     Missing and extra masks, damaged files, wrong modes, sizes that differ, unknown codes, an image given twice (equal
-    pixels), a patient spelt two ways, no pixel size. DataError where there is no such folder or no image in it.
+    pixels, or the same tissue under two patients' names as `look_alike` finds it), a patient spelt two ways, no pixel
+    size. DataError where there is no such folder or no image in it.
     """
     images = image_files(image_folder(folder))
     masks = image_files(folder / MASK_FOLDER) if (folder / MASK_FOLDER).is_dir() else {}
@@ -61,10 +63,12 @@ def check_folder(folder: Path, mpp: float | None = None, inventory: Inventory | 
     if not images:
         raise DataError(f"{image_folder(folder)}: holds no image")
     seen: dict[str, str] = {}
+    signatures: dict[str, Signature] = {}
     for name, path in images.items():
         size = None
+        size_um = None
         try:
-            pixel_size(name, mpp)
+            size_um = pixel_size(name, mpp)
         except DataError as error:
             yield Finding(str(path), str(error).removeprefix(f"{name}: "))
         try:
@@ -73,6 +77,8 @@ def check_folder(folder: Path, mpp: float | None = None, inventory: Inventory | 
             digest = hashlib.sha256(np.asarray(image).tobytes()).hexdigest()
             if digest in seen:
                 yield Finding(str(path), f"is the same image as {seen[digest]}: remove one of them")
+            else:
+                signatures[name] = signature(np.asarray(image), size_um)
             seen.setdefault(digest, name)
         except DataError as error:
             yield _finding(path, error)
@@ -98,6 +104,12 @@ def check_folder(folder: Path, mpp: float | None = None, inventory: Inventory | 
     for part in (image_folder(folder), folder / MASK_FOLDER):
         for first, second in same_names(part) if part.is_dir() else []:
             yield Finding(str(second), f"has the same name as {first.name}: remove one of them")
+    for pair in look_alike(signatures, {name: patient_of(name) for name in signatures}):
+        yield Finding(
+            str(images[pair.other]),
+            f"looks like the same tissue as {images[pair.one].name}, of another patient ({pair.windows} windows "
+            "agree): remove one of them, or give both the name of one patient",
+        )
     for one, other in twice_spelt(images):
         yield Finding(one, f"and {other} look like one patient spelt two ways: rename the files")
     inventory.pixels = {code: int(counts[code]) for code in CODES if counts[code]}

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import platform
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import ushape
 from ushape.data.classes import grouping
 from ushape.data.crops import check_sizes
-from ushape.data.rois import find_rois, fingerprint, open_pixels
+from ushape.data.rois import Roi, find_rois, fingerprint, open_pixels
 from ushape.data.splits import Fold, class_counts, make_folds
 from ushape.errors import RunError
 from ushape.files import read_json, read_yaml, write_json, write_text
@@ -25,8 +21,11 @@ from ushape.nets.budget import By, match
 from ushape.nets.plugin import files, hashes
 from ushape.nets.spec import Spec, modify, parse
 from ushape.study.factorial import Design, make_design
+from ushape.study.guards import check_folds, check_tissue, find_alike
+from ushape.study.versions import versions
 from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.run import RunPlan, check_trainable, claim
+from ushape.train.search import Search
 
 FOLD_SEED = 0
 """Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
@@ -56,15 +55,24 @@ class Study:
     """What widths were solved for, so that all arms cost what the first one does; None: as they were given."""
     margin: float = MARGIN
     """The largest difference of a score that does not matter, as a share, stated before anything is trained."""
+    search: Search | None = None
+    """What looks for a learning rate, for each arm in each fold; None: all train with the recipe's."""
+    rates: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    """(arm, fold) -> the rate that its search chose, once it has (see `ushape.study.tuning`)."""
 
     @property
     def arms(self) -> dict[str, Spec]:
         """Folder name of each arm -> its spec, baseline first."""
         return {arm_folder(spec): spec for spec in self.specs}
 
+    @cached_property
+    def rois(self) -> tuple[Roi, ...]:
+        """All ROIs, as they were found on first use: a study has many runs over the same ones."""
+        return tuple(find_rois(self.data, self.mpp))
+
     def run_folder(self, arm: str, fold: int, seed: int) -> Path:
         """Folder of one run inside the study's; fold counts from 1."""
-        return Path(arm) / f"fold{fold}-seed{seed}"
+        return run_folder(arm, fold, seed)
 
     def runs(self) -> Iterator[tuple[str, int, int]]:
         """(arm, fold, seed) of every run: all arms of a fold together, so that partial results are comparable."""
@@ -75,12 +83,19 @@ class Study:
 
     def plan(self, arm: str, fold: int, seed: int) -> RunPlan:
         """The run of one arm, fold and seed. Arms share seeds: they see the same crops in the same order."""
-        rois, patients = find_rois(self.data, self.mpp), self.folds[fold - 1]
+        patients = self.folds[fold - 1]
         parts: dict[str, Any] = {
-            part: tuple(roi for roi in rois if roi.patient in getattr(patients, part))
+            part: tuple(roi for roi in self.rois if roi.patient in getattr(patients, part))
             for part in ("train", "validation", "test")
         }
-        return RunPlan(self.arms[arm], self.recipe, seed, self.data, mpp=self.mpp, **parts)
+        return RunPlan(self.arms[arm], self._recipe(arm, fold), seed, self.data, mpp=self.mpp, **parts)
+
+    def _recipe(self, arm: str, fold: int) -> Recipe:
+        if self.search is None:
+            return self.recipe
+        if (arm, fold) not in self.rates:
+            raise RunError(f"{arm}, fold {fold}: its learning rate is not chosen yet")
+        return replace(self.recipe, rate=self.rates[arm, fold])
 
 
 def design_specs(base: Spec, design: Design) -> list[Spec]:
@@ -104,6 +119,7 @@ def plan_study(
     base: Spec | None = None,
     matched: By | None = None,
     margin: float = MARGIN,
+    search: Search | None = None,
 ) -> Study:
     """Look at the data and fix folds; with `matched` first solve widths. DataError or RunError where that fails."""
     if not 0 < margin < 1:
@@ -121,6 +137,8 @@ def plan_study(
     check_sizes(pixels, recipe.crop)
     counts = class_counts(pixels, groups)
     made = make_folds(counts, groups, folds, FOLD_SEED)
+    check_folds(made)
+    check_tissue(pixels, find_alike(pixels, recipe.mpp), made)
     held = np.sum(list(counts.values()), axis=0)
     shares = [
         {
@@ -130,13 +148,13 @@ def plan_study(
         for fold in made
     ]
     found = (tuple(made), seeds, fingerprint(rois), tuple(shares))
-    return Study(tuple(specs), recipe, data, mpp, *found, design, base, matched, margin)
+    return Study(tuple(specs), recipe, data, mpp, *found, design, base, matched, margin, search)
 
 
 def open_study(folder: Path, study: Study) -> None:
     """Write study.yaml, folds.json and a copy of the plugins that the specs need, or find the same study in the folder.
 
-    RunError where it is another's.
+    RunError where it is another's, or its folds were changed.
     """
     content = {
         "specs": [spec.name for spec in study.specs],
@@ -145,6 +163,7 @@ def open_study(folder: Path, study: Study) -> None:
         "base": study.base.name if study.base else None,
         "matched": study.matched,
         "margin": study.margin,
+        "tuning": study.search.to_dict() if study.search else None,
         "recipe": study.recipe.to_dict(),
         "data": str(study.data.resolve()),
         "mpp": study.mpp,
@@ -156,11 +175,11 @@ def open_study(folder: Path, study: Study) -> None:
     claim(folder, folder / "study.yaml", content, "study")
     for file in files(study.specs):
         write_text(folder / "plugins" / file.name, file.read_text())
+    folds = [fold.to_dict() | {"shares": share} for fold, share in zip(study.folds, study.shares, strict=True)]
     if not (folder / "folds.json").exists():
-        write_json(
-            folder / "folds.json",
-            [fold.to_dict() | {"shares": share} for fold, share in zip(study.folds, study.shares, strict=True)],
-        )
+        write_json(folder / "folds.json", folds)
+    elif read_json(folder / "folds.json") != folds:
+        raise RunError(f"{folder / 'folds.json'}: was changed: put the file back, or begin another study")
 
 
 def read_study(folder: Path) -> Study:
@@ -184,6 +203,7 @@ def read_study(folder: Path) -> Study:
             base=parse(data["base"]) if data["base"] else None,
             matched=data["matched"],
             margin=data["margin"],
+            search=Search(data["tuning"]["trials"], data["tuning"]["steps"]) if data["tuning"] else None,
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error
@@ -198,20 +218,14 @@ def _told(design: Design | None) -> dict[str, Any] | None:
 
 def arm_folder(spec: Spec) -> str:
     """A folder name for a spec: `unet[width=16]+residual` -> `unet-width-16+residual`."""
-    return re.sub(r"[^a-z0-9+.]+", "-", spec.name.replace("]", "")).strip("-")
+    return folder_of(spec.name)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides a result: the code of the rooms that train and predict, and their libraries."""
-    root = Path(ushape.__file__).parent
-    digest = hashlib.sha256()
-    for room in ("data", "nets", "train", "predict"):
-        for file in sorted((root / room).rglob("*.py")):
-            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
-    libraries = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pillow")}
-    return {
-        "ushape": ushape.__version__,
-        "code": digest.hexdigest()[:16],
-        "python": platform.python_version(),
-        **libraries,
-    }
+def folder_of(name: str) -> str:
+    """The folder name for a spec of that canonical name."""
+    return re.sub(r"[^a-z0-9+.]+", "-", name.replace("]", "")).strip("-")
+
+
+def run_folder(arm: str, fold: int, seed: int) -> Path:
+    """Folder of one run inside the study's; fold counts from 1."""
+    return Path(arm) / f"fold{fold}-seed{seed}"

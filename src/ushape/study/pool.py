@@ -26,6 +26,8 @@ from ushape.threads import cores
 
 TICK = 0.02
 """Seconds between two looks whether a process has ended."""
+AGAIN = 2.0
+"""Seconds after which a job that does not stop is asked again."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def run_jobs(
                     steps[each.job.folder] = last_step(each.job.folder)
             at_work = tuple(job.folder for job in working)
             shown = steps | {folder: last_step(folder) for folder in at_work}
-            watch(State(shown, at_work, tuple(finished), tuple(failed), len(jobs), engine.note if waiting else ""))
+            watch(State(shown, at_work, tuple(finished), tuple(failed), len(jobs), engine.note))
     finally:
         engine.stop()
     if failed:
@@ -254,19 +256,25 @@ class Process:
         if not self.has_ended:
             self._process.send_signal(signal.SIGINT)
 
-    def wait(self, seconds: float) -> None:
-        """Wait for its end; kill it where that does not come in time."""
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
+    def end(self) -> None:
+        """Kill it where it has not ended."""
+        if not self.has_ended:
             self._process.kill()
             self._process.wait()
         self._said.close()
 
 
 def stop_all(processes: Sequence[Process], seconds: float = 30) -> None:
-    """Ask processes to save and stop, and wait for them; those that do not in time are killed."""
+    """Ask processes to save and stop, and wait for them; those that do not in time are killed.
+
+    They are asked again and again: one that has just begun may have let the first time pass.
+    """
+    deadline, again = time.monotonic() + seconds, 0.0
+    while (alive := [p for p in processes if not p.has_ended]) and time.monotonic() < deadline:
+        if time.monotonic() >= again:
+            again = time.monotonic() + AGAIN
+            for process in alive:
+                process.interrupt()
+        time.sleep(TICK)
     for process in processes:
-        process.interrupt()
-    for process in processes:
-        process.wait(seconds)
+        process.end()

@@ -22,12 +22,15 @@ from ushape.nets.weights import load_tensors
 from ushape.predict.boundary import TOLERANCE
 from ushape.predict.calibration import Calibration
 from ushape.predict.score import plain, scores, summary
+from ushape.study import tuning
 from ushape.study.design import FOLD_SEED, MARGIN, Study, read_study
 from ushape.study.factorial import Design
+from ushape.study.guards import find_alike, limits_of_data
 from ushape.study.inference import Evidence, Inference
 from ushape.study.maps import Maps, read_maps, summarise
 from ushape.study.pictures import draw_pictures
 from ushape.study.runner import is_finished
+from ushape.study.unchanged import check_unchanged
 from ushape.train.loop import read_log
 
 REMEDY = "remove its folder, then `ushape study resume`"
@@ -45,6 +48,7 @@ def write_results(
     missing = [f for f in (study.run_folder(*run) for run in study.runs()) if not is_finished(folder / f)]
     if missing:
         raise RunError(f"{folder}: {len(missing)} runs are not finished ({missing[0]}): run `ushape study resume`")
+    pixels = check_unchanged(study, folder)
     groups = grouping(study.recipe.grouping)
     rois = {roi.name: roi for roi in find_rois(study.data, study.mpp)}
     fold_of = {p: k for k, fold in enumerate(study.folds, 1) for p in fold.test}
@@ -75,6 +79,8 @@ def write_results(
         "ranks": inference.ranks(),
         "design": _design(study.design),
         "matched": study.matched,
+        "tuning": tuning.told(study, folder),
+        "limits_of_data": limits_of_data(find_alike(pixels, study.recipe.mpp)),
         "effects": inference.effects(),
         "rois": {n: _roi(study, evidence, roi, fold_of[roi.patient], groups) for n, roi in rois.items()},
         "curves": [_curve(study, folder, *run) for run in study.runs()],
@@ -195,6 +201,7 @@ def _command(study: Study, folder: Path) -> str:
     words += ["--data", study.data.name, "--out", folder.name]
     words += ["--folds", str(len(study.folds)), "--seeds", str(study.seeds)]
     words += ["--match", study.matched] if study.matched else []
+    words += tuning.words(study)
     words += [word for name in hashes(study.specs) for word in ("--plugin", f"{folder.name}/plugins/{name}")]
     words += ["--margin", f"{100 * study.margin:g}"] if study.margin != MARGIN else []
     words += ["--mpp", f"{study.mpp:g}"] if study.mpp else []

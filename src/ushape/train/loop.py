@@ -14,7 +14,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,10 @@ Progress = Callable[[int, float], None]
 """Called after each step with the number of steps done and the loss."""
 
 
+class Diverged(RunError):
+    """The loss or the gradient is not finite."""
+
+
 def train(
     plan: RunPlan,
     folder: Path,
@@ -51,12 +55,15 @@ def train(
     device: torch.device,
     progress: Progress = lambda step, loss: None,
     save_every: float = 20.0,
+    looks: Collection[int] | None = None,
 ) -> None:
     """Train into `folder`, going on from the state found there; returns when weights and scores are written.
 
+    `looks`: steps after which the validation patients are scored (None: as `validation_steps` has it).
+
     Writes log.csv (a row a step), validation.csv, state.safetensors (every `save_every` seconds and when
     interrupted; gone at the end), weights.safetensors, and, where the plan has test ROIs, rois.json and predictions/.
-    RunError: loss not finite, disk full. DataError: pixels that cannot be used.
+    Diverged: loss not finite. RunError: disk full. DataError: pixels that cannot be used.
     """
     recipe = plan.recipe
     try:
@@ -65,7 +72,7 @@ def train(
             pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
             validation = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.validation]
             run = _Run(plan, folder, lanes, device, pixels, validation)
-            run.fit(progress, save_every)
+            run.fit(progress, save_every, validation_steps(recipe) if looks is None else looks)
             run.finish()
         (folder / "state.safetensors").unlink(missing_ok=True)
         if plan.test and not (folder / "rois.json").exists():
@@ -117,12 +124,11 @@ class _Run:
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
-    def fit(self, progress: Progress, save_every: float) -> None:
+    def fit(self, progress: Progress, save_every: float, looks: Collection[int]) -> None:
         recipe = self.plan.recipe
         self._load()
         progress(self.step, math.nan)
         start, last_save, save_cost = time.monotonic() - self.seconds, time.monotonic(), 0.0
-        looks = validation_steps(recipe) if self.validation else frozenset()
         with (self.folder / "log.csv").open("a", newline="") as log, Deferred() as signals:
             while self.step < recipe.steps:
                 try:
@@ -134,7 +140,7 @@ class _Run:
                 self.seconds = time.monotonic() - start
                 log.write(f"{self.step},{loss:.6g},{norm:.6g},{rate:.6g},{self.seconds:.3f}\n")
                 log.flush()
-                if self.step in looks:
+                if self.validation and self.step in looks:
                     self._validate()
                 try:
                     progress(self.step, loss)
@@ -148,7 +154,7 @@ class _Run:
                     last_save, save_cost = time.monotonic(), time.monotonic() - now
 
     def _update(self) -> tuple[float, float, float]:
-        """One optimisation step: its loss, gradient norm and learning rate; RunError where they are not finite."""
+        """One optimisation step: its loss, gradient norm and learning rate; Diverged where they are not finite."""
         recipe = self.plan.recipe
         losses = list(self.lanes.map(self._shard, range(recipe.shards)))
         for ours, *shards in zip(self.parameters, *(r.parameters() for r in self.replicas), strict=True):
@@ -161,7 +167,7 @@ class _Run:
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip))
         loss = sum(losses)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise RunError(
+            raise Diverged(
                 f"{self.folder}: the loss is {loss:g} and the gradient {norm:g} at step {self.step + 1}: training "
                 f"stopped; the checkpoint of step {self.step} is kept. Start a new run with a lower rate (now "
                 f"{recipe.rate:g}) or clip (now {recipe.clip:g})"

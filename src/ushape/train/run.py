@@ -5,25 +5,34 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ushape import __version__
 from ushape.data.rois import Roi, find_rois
 from ushape.errors import RecipeError, RunError, SpecError, UshapeError
-from ushape.files import read_yaml, write_yaml
+from ushape.files import read_yaml, write_text, write_yaml
 from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
 from ushape.nets.unet import build
+from ushape.train.places import at_hand
 from ushape.train.recipe import Recipe, make_recipe
 
+if TYPE_CHECKING:
+    import torch
+
+    from ushape.threads import Lanes
+
 PARTS = ("train", "validation", "test")
+
+FAILURE = "error.txt"
+"""What a run that failed leaves in its folder: why, in a line. Gone when it is started again."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +118,8 @@ def read_run(folder: Path) -> RunPlan:
     """The plan of a run's folder; RunError or DataError where it or its ROIs are gone."""
     data = read_yaml(folder / "run.yaml")
     try:
-        folders = {"train": _at_hand(data["data"]), "test": _at_hand(data["data"])}
-        folders["validation"] = _at_hand(data["validation_data"] or data["data"])
+        folders = {"train": at_hand(data["data"]), "test": at_hand(data["data"])}
+        folders["validation"] = at_hand(data["validation_data"] or data["data"])
         found = {path: {roi.name: roi for roi in find_rois(path, data["mpp"])} for path in set(folders.values())}
         parts = {part: tuple(found[folders[part]][name] for name in data["rois"][part]) for part in PARTS}
         return RunPlan(
@@ -124,14 +133,6 @@ def read_run(folder: Path) -> RunPlan:
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.yaml'}: is no run of ushape, or its ROIs are gone ({error!r})") from error
-
-
-DATA_AT = "USHAPE_DATA_AT"
-"""Environment variable: folders of ROIs as runs name them, and where they lie on this machine, as a JSON object."""
-
-
-def _at_hand(folder: str) -> Path:
-    return Path(json.loads(os.environ.get(DATA_AT, "{}")).get(folder, folder))
 
 
 def _difference(old: object, new: object, key: str = "content") -> tuple[str, object, object]:
@@ -153,15 +154,15 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def main() -> None:
-    """Train the run of a folder in one lane, on CPU or the device of $USHAPE_DEVICE; stop when the parent is gone.
+def work(job: Callable[[Path, Lanes, torch.device], None]) -> None:
+    """What a process of a study does: `job` in the folder of its first argument, plugins being the others.
 
-    run.yaml is held meanwhile: a process whose study was killed may be at its last step still.
+    One lane, on CPU or the device of $USHAPE_DEVICE; it stops when the parent is gone. run.yaml is held meanwhile: a
+    process whose study was killed may be at its last step still. Why it failed is left in error.txt.
     """
     from ushape.interrupts import stop_with_parent
     from ushape.nets.device import pick_device
     from ushape.threads import Lanes
-    from ushape.train.loop import train
 
     folder, *plugins = Path(sys.argv[1]), *sys.argv[2:]
     try:
@@ -169,12 +170,30 @@ def main() -> None:
         for file in plugins:
             load_plugin(file)
         with holding(folder / "run.yaml"), Lanes(1) as lanes:
-            train(read_run(folder), folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")))
+            (folder / FAILURE).unlink(missing_ok=True)
+            job(folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")))
     except UshapeError as error:
+        _leave(folder, str(error))
         print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BaseException as error:
+        _leave(folder, f"{type(error).__name__}: {error}")
+        raise
+
+
+def _leave(folder: Path, why: str) -> None:
+    with suppress(OSError, UshapeError):  # a full disk, say: it is told on stderr
+        if (folder / "run.yaml").exists():
+            write_text(folder / FAILURE, why + "\n")
+
+
+def main() -> None:
+    """Train the run of a folder."""
+    from ushape.train.loop import train
+
+    work(lambda folder, lanes, device: train(read_run(folder), folder, lanes, device))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,76 @@
+"""`ushape reproduce`: the systems this project started from, as their papers describe them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ushape.commands.shared import console, say
+
+
+def unet2015(options: argparse.Namespace) -> None:
+    """U-Net 2015 on membranes in electron micrographs."""
+    from dataclasses import replace
+
+    from ushape.nets.device import pick_device
+    from ushape.reproduce.unet2015.reproduction import Question, reproduce
+    from ushape.reproduce.unet2015.settings import FULL_WIDTH, Settings
+    from ushape.reproduce.unet2015.stack import read_stack
+    from ushape.threads import Lanes
+
+    settings = Settings(width=FULL_WIDTH) if options.full else Settings()
+    if options.steps is not None:
+        settings = replace(settings, steps=options.steps)
+    question = Question(options.data, settings, options.seeds, options.ablate, options.validate)
+    device = pick_device(options.device)
+    stack = read_stack(options.data)
+    with Lanes(1), _Bars() as watch:
+        made = reproduce(question, stack, options.out, device, watch)
+    _print_unet2015(made)
+    say(f"all numbers: {options.out / 'results.json'}", markup=False)
+
+
+class _Bars:
+    """A bar for each piece of work, one after the other."""
+
+    def __init__(self) -> None:
+        from ushape.progress import Progress
+
+        self._make = Progress
+        self._progress: Progress | None = None
+        self._what = ""
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        if self._progress is None or what != self._what:
+            self.__exit__()
+            self._what, self._progress = what, self._make("done", of)
+            self._progress.start(done)
+        self._progress.update(done, what)
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+
+def _print_unet2015(made: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    names = {"v_rand": "V rand", "v_info": "V info", "pixel_error": "pixel error"}
+    rules = {"training": "threshold of the training slices", "challenge": "best threshold of the scored slices"}
+    percent = round(100 * made["confidence"])
+    slices = f"{len(made['slices']['test'])} slices ({made['slices']['test'][0]} to {made['slices']['test'][-1]})"
+    for rule, words in rules.items():
+        title = f"{slices}, {words}; mean and {percent}% interval over slices"
+        table = Table("", *names.values(), title=title, box=None, pad_edge=False)
+        for arm, scores in made["arms"].items():
+            table.add_row(arm, *(_cell(scores[rule][metric], ".4f") for metric in names))
+        for arm, differences in made["differences"].items():
+            table.add_row(f"paper minus {arm}", *(_cell(differences[rule][metric], "+.4f") for metric in names))
+        console().print(table)
+
+
+def _cell(value: dict[str, float], form: str) -> str:
+    return f"{value['mean']:{form}} [{value['low']:{form}}, {value['high']:{form}}]"

@@ -1,0 +1,61 @@
+"""What stops a study before anything is trained: one patient, or one piece of tissue, on both sides of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from ushape.data.duplicates import Alike, look_alike, signature
+from ushape.data.rois import Pixels
+from ushape.data.splits import Fold
+from ushape.errors import DataError, RunError
+
+PARTS = ("train", "validation", "test")
+
+
+def check_folds(folds: Sequence[Fold]) -> None:
+    """RunError where a patient is in two parts of a fold, or is not tested in exactly one."""
+    tested = [patient for fold in folds for patient in fold.test]
+    for number, fold in enumerate(folds, 1):
+        for one, other in combinations(PARTS, 2):
+            both = sorted(set(getattr(fold, one)) & set(getattr(fold, other)))
+            if both:
+                raise RunError(
+                    f"fold {number}: patient {both[0]} is in {one} and in {other}: leave each patient in one of them"
+                )
+        for patient in (patient for part in PARTS for patient in getattr(fold, part)):
+            if tested.count(patient) != 1:
+                raise RunError(f"patient {patient} is tested in {tested.count(patient)} folds: it should be in one")
+
+
+def find_alike(pixels: Sequence[Pixels], mpp: float) -> list[Alike]:
+    """ROIs of different patients that look like the same tissue (see `ushape.data.duplicates` for what is found).
+
+    `mpp`: the pixel size in µm at which they were opened.
+    """
+    signatures = {each.roi.name: signature(each.image, mpp) for each in pixels}
+    return look_alike(signatures, {each.roi.name: each.roi.patient for each in pixels})
+
+
+def check_tissue(pixels: Sequence[Pixels], alike: Sequence[Alike], folds: Sequence[Fold]) -> None:
+    """DataError where two ROIs that look alike are on both sides of a fold: trained or validated on, and tested."""
+    rois = {each.roi.name: each.roi for each in pixels}
+    for pair in alike:
+        one, other = rois[pair.one], rois[pair.other]
+        for number, fold in enumerate(folds, 1):
+            tested = (one.patient in fold.test) + (other.patient in fold.test)
+            if tested == 1:
+                raise DataError(
+                    f"{one.image} and {other.image} look like the same tissue ({pair.windows} windows agree) under two "
+                    f"patients' names, and fold {number} tests one and trains on the other: remove one of them, or "
+                    "give both the name of one patient"
+                )
+
+
+def limits_of_data(alike: Sequence[Alike]) -> list[str]:
+    """What a report has to say of ROIs that look alike but do not stop the study: one sentence a pair."""
+    return [
+        f"{pair.one} and {pair.other} look like the same tissue under two patients' names; no fold trains on one and "
+        "tests the other, but they count as two patients."
+        for pair in alike
+    ]

@@ -1,0 +1,34 @@
+"""Versions of what decides a result."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import ushape
+
+ROOMS = ("data", "nets", "train", "predict")
+"""Rooms whose code decides what a run comes to."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result: the code of the rooms that train and predict, and their libraries."""
+    return {
+        "ushape": ushape.__version__,
+        "code": code(ROOMS),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("torch", "numpy", "pillow")},
+    }
+
+
+def code(rooms: Iterable[str]) -> str:
+    """A hash of the text of all modules in some rooms of this package."""
+    root = Path(ushape.__file__).parent
+    digest = hashlib.sha256()
+    for room in rooms:
+        for file in sorted((root / room).rglob("*.py")):
+            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:16]

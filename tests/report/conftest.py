@@ -200,7 +200,7 @@ def build(
         "command": f"ushape compare {' '.join(names)} --data bcss-seed10 --grouping bcss-5 --out studies/first",
         "data": {"folder": "bcss-seed10", "fingerprint": "sha256:" + "9f3c" * 16, "rois": rois, "patients": rois,
                  "mpp": 1.2},
-        "grouping": {"id": "bcss-5@1", "classes": CLASSES, "ignored": [0], "colours": COLOURS,
+        "grouping": {"id": "bcss-5@1", "classes": list(CLASSES), "ignored": [0], "colours": COLOURS,
                      "codes": {"tumor": [1, 19, 20], "stroma": [2], "inflammatory": [3, 10, 11], "necrosis": [4],
                                "other": [5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 21]}},
         "folds": [{"test": patients[k::5], "validation": patients[(k + 1) % 5 :: 5],
@@ -222,6 +222,8 @@ def build(
         "matched": None,
         "design": None,
         "effects": [],
+        "tuning": None,
+        "limits_of_data": [],
         "ranks": ranks(names, rois) if arms > 2 else None,
         "comparisons": comparisons,
         "rois": shown,
@@ -239,7 +241,7 @@ def ranks(names: list[str], patients: int) -> dict[str, Any]:
             "patients": patients, "confidence": 0.95, "groups": [names[:2], names[1:3]]}  # fmt: skip
 
 
-def ablated(results: dict[str, Any], factors: Sequence[str] = ("residual", "se", "aspp")) -> None:
+def make_ablation(results: dict[str, Any], factors: Sequence[str] = ("residual", "se", "aspp")) -> None:
     """Make an ablation of it: a main effect for each factor, and interactions, of every kind of verdict."""
     ends = {0: (0.006, 0.037), 1: (-0.006, 0.008), 2: (-0.059, 0.036), 3: (-0.037, -0.006)}
     pairs = [f"{a} x {b}" for a, b in combinations(factors, 2)]
@@ -262,3 +264,9 @@ def study(tmp_path: Path) -> Study:
         return build(tmp_path / f"study{made}", **options)
 
     return make
+
+
+@pytest.fixture
+def ablated() -> Callable[..., None]:
+    """`ablated(results, factors)` adds the effects of a factorial to results."""
+    return make_ablation

@@ -21,7 +21,7 @@ LONGEST = 36
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\ensuremath{<}", ">": r"\ensuremath{>}",
-    "|": r"\textbar{}", '"': r"\char34{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
+    "|": r"\textbar{}", '"': r"\char34{}", "`": r"\textasciigrave{}",
     "−": r"\ensuremath{-}", "±": r"\ensuremath{\pm}", "×": r"\ensuremath{\times}", "µ": r"\ensuremath{\mu}",
     "≤": r"\ensuremath{\leq}", "–": "--", "“": "``", "”": "''", "’": "'", "…": r"\dots{}", "š": r"\v{s}", "ö": r"\"o",
     "[": "{[}", "]": "{]}", "\u00a0": "~",
@@ -59,7 +59,7 @@ def body(results: Results) -> str:
         r"\paragraph{Limits.} " + escape(" ".join(words.limits(results))),
         *(_table(sheet) for sheet in sheets(results)),
         r"\section*{References}", _items(references(results)),
-        r"\section*{To reproduce}", r"{\raggedright\ttfamily\small " + _breaking(escape(results.command)) + r"\par}",
+        r"\section*{To reproduce}", r"{\raggedright\ttfamily\small " + _command(results.command) + r"\par}",
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -81,6 +81,11 @@ def _items(works: list[str]) -> str:
     if not works:
         return ""
     return "\n".join([r"\begin{itemize}", *(rf"\item {escape(work)}" for work in works), r"\end{itemize}"])
+
+
+def _command(text: str) -> str:
+    """A command line as a shell takes it: its quotes stay straight."""
+    return _breaking(r"\textquotesingle{}".join(map(escape, text.split("'"))))
 
 
 def _breaking(text: str) -> str:

@@ -27,19 +27,19 @@ def _paragraphs(results: Results) -> list[str]:
 
 def _data(r: Results) -> list[str]:
     d, g = r.data, r.grouping
-    size = f" at {d.mpp:g} µm per pixel" if d.mpp else ""
+    rois, patients = count(d.rois, "region"), count(d.patients, "patient")
+    size = f", at {d.mpp:g} µm per pixel" if d.mpp else ""
     classes = "; ".join(f"{c} ({_codes(g.codes[c])})" if g.codes.get(c) else c for c in g.classes)
     bcss = " of BCSS [@amgad]" if g.id.startswith("bcss") else ""
     where = d.folder.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     folds = len(r.folds)
     return [
-        f"The data ({where}) were {count(d.rois, 'region')} of interest (ROIs) from {count(d.patients, 'patient')}, "
-        f"used{size}.",
+        f"The data ({where}) were {rois} of interest (ROIs) from {patients}{size}.",
         f"Mask codes{bcss} were grouped into {len(g.classes)} classes (grouping {g.id}): {classes}.",
         f"Pixels of {_codes(g.ignored)} were ignored: they entered neither the loss nor a score." if g.ignored else "",
-        f"The split was {r.split}: in each of {folds} folds, {_sizes(r, 'test')} were tested, "
-        f"{_sizes(r, 'validation')} were for validation and {_sizes(r, 'train')} for training; no patient was in two "
-        "of the three.",
+        f"The split was {r.split}: each of {folds} folds had {_sizes(r, 'test')} for testing, "
+        f"{_sizes(r, 'validation')} for validation and {_sizes(r, 'train')} for training, and no patient in "
+        "two of the three.",
     ]
 
 
@@ -63,25 +63,24 @@ def _arms(r: Results) -> list[str]:
         start = f"One network was trained: {names[0]}."
     sizes = [a.parameters for a in r.arms]
     few, many = f"{min(sizes):,}", f"{max(sizes):,}"
-    flops = [a.flops / 1e9 for a in r.arms if a.flops is not None]
-    work = ""
-    if flops:
-        low, high = fixed(min(flops), 2), fixed(max(flops), 2)
-        work = f" and {low if low == high else f'{low} to {high}'} GFLOPs for an image of 256 × 256 pixels"
+    low, high = (fixed(pick(a.flops for a in r.arms) / 1e9, 2) for pick in (min, max))
+    work = f"{low if low == high else f'{low} to {high}'} GFLOPs for an image of 256 × 256 pixels"
     unet = any(name == "unet" or name.startswith(("unet[", "unet+")) for name in names)
     near = f"Widths were solved so that each came as near as it could to the {BUDGET[r.matched or 'params']} of "
     near += f"{names[0]}."
+    had = "It had" if len(names) == 1 else "They had"
     return [
         start,
         "Names that begin with unet stand for modifications of U-Net [@ronneberger]." if unet else "",
         near if r.matched else "",
-        f"{'It' if len(names) == 1 else 'They'} had {few if few == many else f'{few} to {many}'} parameters{work}.",
+        f"{had} {few if few == many else f'{few} to {many}'} parameters and {work}.",
     ]
 
 
 def _training(r: Results) -> list[str]:
     k = r.recipe
-    told = ["Every network was trained with the same recipe." if len(r.arms) > 1 else ""]
+    rate = ", but for the learning rate" if r.tuning and r.tuning.key == "rate" else ""
+    told = [f"Every network was trained with the same recipe{rate}." if len(r.arms) > 1 else ""]
     if k.get("normalise") == "stain":
         told.append("Images were brought to a common strength of stain in optical density [@ruifrok].")
     if {"steps", "batch", "crop"} <= k.keys():

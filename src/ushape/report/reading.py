@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -44,10 +44,9 @@ def _as(kind: Any, value: Any, where: str) -> Any:
         _expect(isinstance(value, dict), where, "an object", value)
         hints, inside = get_type_hints(kind), f"{where}." if where else ""
         for f in fields(kind):
-            if f.name not in value and f.default_factory is MISSING:
+            if f.name not in value:
                 raise _Wrong(f"the key {inside + f.name!r} is missing")
-        present = [f.name for f in fields(kind) if f.name in value]
-        return kind(**{name: _as(hints[name], value[name], inside + name) for name in present})
+        return kind(**{f.name: _as(hints[f.name], value[f.name], inside + f.name) for f in fields(kind)})
     if origin is list:
         _expect(isinstance(value, list), where, "a list", value)
         return [_as(inner[0], item, f"{where}[{i}]") for i, item in enumerate(value)]

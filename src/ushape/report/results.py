@@ -1,11 +1,11 @@
 """`results.json` as frozen values: the fields are the keys of the file (docs/results.md); `reading.read` makes them.
 
-Keys that no report needs are not named here. Those with a default may be missing from the file.
+Keys that no report needs are not named here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 FILE = "results.json"
@@ -116,7 +116,7 @@ class Arm:
     absent: dict[str, int]
     confusion: list[list[int]]
     measures: Measures
-    flops: int | None = field(default_factory=lambda: None)
+    flops: int
 
 
 @dataclass(frozen=True)
@@ -259,10 +259,10 @@ class Results:
     effects: list[Effect]
     design: Design | None
     matched: str | None
+    tuning: Tuning | None
+    limits_of_data: list[str]
     rois: dict[str, Roi]
     curves: list[Curve]
-    tuning: Tuning | None = field(default_factory=lambda: None)
-    limits_of_data: list[str] = field(default_factory=list)
 
     def comparison(self, arm: str, metric: str, aggregation: str) -> Comparison | None:
         """The comparison of `arm` with the first arm; None for the first arm itself."""

@@ -101,21 +101,20 @@ def boundaries(results: Results) -> Sheet:
 
 def fairness(results: Results) -> Sheet:
     """What each arm got."""
-    t, several = results.tuning, any(a.flops is not None for a in results.arms)
-    heads = ["Arm", "Parameters", *(["GFLOPs"] if several else []), "Runs", "Steps a run", "Learning rate"]
+    t = results.tuning
+    heads = ["Arm", "Parameters", "GFLOPs", "Runs", "Steps a run", "Learning rate"]
     heads += ["Trials a fold"] if t else []
     rows = []
     for arm in results.arms:
         runs = [c for c in results.curves if c.arm == arm.name]
         found = t.arms[arm.name] if t else []
-        row = [arm.name, f"{arm.parameters:,}"]
-        row += [fixed(None if arm.flops is None else arm.flops / 1e9, 2)] if several else []
+        row = [arm.name, f"{arm.parameters:,}", fixed(arm.flops / 1e9, 2)]
         row += [str(len(runs)), _range([c.step[-1] for c in runs if c.step], ",")]
         rates = [s.chosen for s in found] if t and t.key == "rate" else [results.recipe.get("rate")]
         row += [_range([r for r in rates if r is not None], "g")]
         row += [_range([len(s.trials) for s in found], ",")] if t else []
         rows.append([*row, fixed(arm.train_minutes)])
-    note = "Training time is the sum over all runs." + (" GFLOPs for an image of 256 × 256 px." if several else "")
+    note = "Training time is the sum over all runs. GFLOPs are those for an image of 256 × 256 px."
     return Sheet("arms", "What each arm got", [*heads, "Training, min"], rows, note)
 
 
@@ -177,7 +176,7 @@ def tests(results: Results) -> Sheet:
     note = (
         "On the differences of patients. Wilcoxon and permutation: one arm against the first, not adjusted for "
         "several. Better, same, worse: probabilities in percent by the Bayesian signed-rank test, the same being "
-        "within the margin. None of these takes account of the luck of a training run."
+        "within the margin. All of these leave out the luck of a training run."
     )
     return Sheet("tests", "Other tests, over patients", heads, rows, note, 2)
 

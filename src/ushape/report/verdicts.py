@@ -22,8 +22,8 @@ _WORDS = {
     "interaction": {"better": "more together", "worse": "less together"},
 }
 
-MOST = 4
-"""With more verdicts than this the top of a report names arms in groups, not in a sentence each."""
+MOST, FEW = 4, 2
+"""With more verdicts (interactions) than this the top of a report names them in groups, not in a sentence each."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,11 @@ def headlines(results: Results) -> list[Headline]:
     every = results.effects_on()
     main, crossed = [e for e in every if not _crossed(e)], [e for e in every if _crossed(e)]
     sure = [e for e in crossed if _told_apart(e)]
-    return _told(main, margin) + _told(sure, margin, 2) + _others([e for e in crossed if e not in sure], bool(sure))
+    return (
+        _told(main, margin)
+        + _told(sure, margin, FEW)
+        + _others([e for e in crossed if e not in sure], margin, bool(sure))
+    )
 
 
 def _told(found: Sequence[Comparison | Effect], margin: float, most: int = MOST) -> list[Headline]:
@@ -65,10 +69,10 @@ def _told(found: Sequence[Comparison | Effect], margin: float, most: int = MOST)
     return made
 
 
-def _others(rest: list[Effect], more: bool) -> list[Headline]:
-    """How many interactions are not told apart from zero, and in what way; `more`: others are."""
-    if not rest:
-        return []
+def _others(rest: list[Effect], margin: float, more: bool) -> list[Headline]:
+    """The interactions that are not told apart from zero, of many only how many; `more`: others are."""
+    if len(rest) <= FEW:
+        return _told(rest, margin)
     unsure = sum(e.verdict == "unresolved" for e in rest)
     told = [f"{len(rest) - unsure} without a difference that matters"] if unsure < len(rest) else []
     told += [f"{unsure} too uncertain to say"] if unsure else []

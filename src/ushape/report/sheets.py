@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ushape.report.numbers import NONE, bounds, fixed, p_value, percent
 from ushape.report.results import AGGREGATIONS, METRICS, Arm, Comparison, Effect, Results, Score, Search
@@ -23,6 +24,13 @@ class Sheet:
     rows: list[list[str]]
     note: str
     names: int = 1
+
+    @property
+    def spans(self) -> list[int]:
+        """Of each row the rows that its first text stands for; 0 where it goes on with that above."""
+        starts = [i for i, row in enumerate(self.rows) if row[0]] + [len(self.rows)]
+        ends = dict(pairwise(starts))
+        return [ends.get(i, i) - i for i in range(len(self.rows))]
 
 
 def sheets(results: Results) -> list[Sheet]:

@@ -25,12 +25,13 @@ def compare(options: argparse.Namespace) -> None:
     specs = [parse(text) for text in options.specs]
     if len(specs) < 2:
         raise RunError("compare: give at least two specs; the first is the baseline")
-    _run(options, specs)
+    run_arms(options, specs)
 
 
-def _run(
+def run_arms(
     options: argparse.Namespace, specs: list[Spec], design: Design | None = None, base: Spec | None = None
 ) -> None:
+    """Plan the study of these arms as the options have it, run it, write and name the report."""
     from ushape.nets.device import pick_device
     from ushape.study.cluster import pick_engine
     from ushape.study.design import open_study, plan_study
@@ -94,7 +95,7 @@ def ablate(options: argparse.Namespace) -> None:
             for sign, factors in effect.aliases:
                 print(f"{effect.name} is seen together with {'-' if sign < 0 else '+'} {' x '.join(factors)}")
         return
-    _run(options, specs, design, base)
+    run_arms(options, specs, design, base)
 
 
 def report(options: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ def test_says_what_the_study_was(study: Study) -> None:
         "each of 5 folds had 1 to 2 patients for testing",
         "unet[width=16]+residual was compared with unet[width=16].",
         "1,942,645 to 2,125,847 parameters and 2.30 to 2.47 GFLOPs",
-        "It took 800 steps of 16 crops of 128 × 128 pixels, with one seed (0).",
+        "Training took 800 steps of 16 crops of 128 × 128 pixels, with one seed (0).",
         "cross-entropy plus a soft Dice loss (Milletari et al. 2016)",
         "AdamW (Loshchilov and Hutter 2019) with a weight decay of 0.01",
         "the highest learning rate was 0.002.",

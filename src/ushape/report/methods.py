@@ -85,7 +85,9 @@ def _training(r: Results) -> list[str]:
         told.append("Images were brought to a common strength of stain in optical density [@ruifrok].")
     if {"steps", "batch", "crop"} <= k.keys():
         seeds = f", once for each of {len(r.seeds)} seeds" if len(r.seeds) > 1 else f", with one seed ({r.seeds[0]})"
-        told.append(f"It took {k['steps']:,} steps of {k['batch']} crops of {k['crop']} × {k['crop']} pixels{seeds}.")
+        told.append(
+            f"Training took {k['steps']:,} steps of {k['batch']} crops of {k['crop']} × {k['crop']} pixels{seeds}."
+        )
     if k.get("balanced"):
         told.append(f"A share of {k['balanced']:g} of the crops was drawn to balance the classes, the rest at random.")
     jitter = ["flips and quarter turns"]
@@ -179,7 +181,7 @@ def _statistics(r: Results) -> list[str]:
         ),
         f"p-values of no difference are adjusted over the {what} by Holm's method [@holm]." if several else "",
         f"Equivalence is concluded where the whole interval lies within ±{margin}, which is two one-sided tests "
-        f"[@schuirmann] at {50 * (1 - c.confidence):g}%; no difference is concluded from a large p.",
+        f"[@schuirmann] at {50 * (1 - c.confidence):g}%; a large p alone is never taken for no difference.",
     ]
     if tested:
         more = [

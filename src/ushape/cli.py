@@ -130,6 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = add(commands, "report", "study:report", "write a study's report again")
     one.add_argument("study", type=Path)
+    one.add_argument("--format", choices=("html", "latex", "csv", "markdown"), default="html")
     one.add_argument("--tolerance", type=float, default=10.0, metavar="UM", help="of borders, in µm (10)")
 
     one = add(commands, "predict", "predict:predict", "label images with a trained network")
@@ -172,6 +173,18 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--seeds", type=_positive, default=1, help="trainings of each kind (1)")
     one.add_argument("--steps", type=_positive, help="optimisation steps, one tile each (5000)")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    one = add(again_commands, "degradation", "reproduce:degradation", "training loss against depth, plain and residual")
+    one.add_argument("--data", type=Path, nargs="+", required=True, metavar="PATH", help="folders in the BCSS layout")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
+    one.add_argument("--seeds", type=_positive, default=3, help="trainings of each network (3)")
+    one.add_argument("--steps", type=_positive, default=400, help="optimisation steps (400)")
+    one.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
+    one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    one = add(
+        again_commands, "seed-experiments", "reproduce:seed_experiments", "ten modifications tried on BCSS before"
+    )
+    _study_arguments(one)
+    one.set_defaults(match="flops")
     return parser
 
 

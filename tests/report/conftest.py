@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +24,73 @@ Study = Callable[..., Path]
 
 def dice(confusion: np.ndarray) -> dict[str, Any]:
     """Scores of a confusion matrix [5, 5] in the form of results.json."""
-    both = confusion.sum(0) + confusion.sum(1)
-    each = [2 * confusion[i, i] / both[i] if both[i] else None for i in range(5)]
-    known = [v for v in each if v is not None]
+    hits, truth, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    total = int(confusion.sum())
+
+    def each(above: np.ndarray, below: np.ndarray) -> dict[str, Any]:
+        return {c: float(a / b) if b else None for c, a, b in zip(CLASSES, above, below, strict=True)}
+
+    both = {"dice": each(2 * hits, truth + predicted), "iou": each(hits, truth + predicted - hits)}
+    right = float(hits.sum() / total) if total else None
     return {
-        "macro_dice": float(np.mean(known)) if known else None,
-        "accuracy": float(np.trace(confusion) / confusion.sum()) if confusion.sum() else None,
-        "dice": {c: None if v is None else float(v) for c, v in zip(CLASSES, each, strict=True)},
-        "iou": {},
-        "macro_iou": None,
+        "macro_dice": average(both["dice"].values()),
+        "accuracy": right,
+        "balanced_accuracy": average(each(hits, truth).values()),
+        "macro_iou": average(both["iou"].values()),
+        "micro_dice": right,
+        "micro_iou": float(hits.sum() / (2 * total - hits.sum())) if total else None,
+        **both,
     }
+
+
+def average(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
 
 
 def mean(scores: list[dict[str, Any]]) -> dict[str, Any]:
-    def of(values: list[float | None]) -> float | None:
-        known = [v for v in values if v is not None]
-        return float(np.mean(known)) if known else None
+    whole = [key for key in scores[0] if key not in ("dice", "iou")]
+    made: dict[str, Any] = {key: average(s[key] for s in scores) for key in whole}
+    return made | {key: {c: average(s[key][c] for s in scores) for c in CLASSES} for key in ("dice", "iou")}
 
+
+def measures(image: dict[str, Any], spoiled: float) -> dict[str, Any]:
+    """Borders and calibration that get worse with `spoiled`; `image`: scores to give as those of squares."""
+    known = {c: v for c, v in image["dice"].items() if v is not None}
+    near = {c: None if c not in known else round(known[c] * 0.7, 4) for c in CLASSES}
+    far = {c: None if c not in known else round(60 / known[c], 2) for c in CLASSES}
+    absent = {c: 3 for c in CLASSES if c not in known}
+    sure = np.linspace(0.5, 14.5, 15) / 15
+    pixels = np.array([0, 0, 0, 10, 40, 80, 120, 160, 200, 240, 300, 380, 480, 700, 2900])
+    right = np.rint(pixels * np.clip(sure - 0.15 * spoiled * (sure > 0.4), 0, 1)).astype(int)
+    confidence = pixels * sure
+    error = float(abs(right - confidence).sum() / pixels.sum())
     return {
-        "macro_dice": of([s["macro_dice"] for s in scores]),
-        "accuracy": of([s["accuracy"] for s in scores]),
-        "dice": {c: of([s["dice"][c] for s in scores]) for c in CLASSES},
-        "iou": {},
-        "macro_iou": None,
-    }
+        "surface_dice": {"tolerance_um": 10.0, "macro": average(near.values()), "classes": near, "absent": absent},
+        "hausdorff95_um": {"macro": average(far.values()), "classes": far, "absent": absent},
+        "per_image": {"side_px": 256} | image,
+        "calibration": {"error": error, "pixels": pixels.tolist(), "right": right.tolist(),
+                        "confidence": confidence.tolist()},
+    }  # fmt: skip
+
+
+def verdict(low: float, high: float, p: float, margin: float = 0.01) -> str:
+    """As docs/results.md defines it."""
+    if -margin < low and high < margin:
+        return "equivalent"
+    return "unresolved" if p >= 0.05 or low <= 0 <= high else "better" if low > 0 else "worse"
+
+
+def estimate(
+    difference: float, low: float, high: float, metric: str, aggregation: str, patients: int
+) -> dict[str, Any]:
+    """What comparisons and effects share."""
+    p = 0.008 if low > 0 or high < 0 else 0.4
+    return {
+        "metric": metric, "aggregation": aggregation, "difference": difference, "low": low, "high": high,
+        "confidence": 0.95, "patients": patients, "p": p / 2, "p_holm": p, "p_equivalence": 0.3,
+        "verdict": verdict(low, high, p),
+    }  # fmt: skip
 
 
 def fields(rng: np.random.Generator, size: tuple[int, int], grain: float) -> np.ndarray:
@@ -110,6 +154,7 @@ def build(
         each = mean([dice(confusion[a, r]) for r in drawn])
         return {"pooled": dice(confusion[a, drawn].sum(0)), "per_roi": each, "per_patient": each}
 
+    image = [scores(a, np.arange(rois))["per_roi"] for a in range(arms)]
     comparisons = []
     draws = [rng.integers(rois, size=rois) for _ in range(8)]
     for a in range(1, arms):
@@ -120,20 +165,13 @@ def build(
                     return float(scores(a, drawn)[aggregation][metric] - scores(0, drawn)[aggregation][metric])
 
                 low, high = np.quantile([gain(d) for d in draws], [0.025, 0.975])
+                found = estimate(gain(np.arange(rois)), float(low), float(high), metric, aggregation, rois)
+                tests = {"wilcoxon_p": 0.02, "permutation_p": 0.03, "benjamini_hochberg_p": 0.04, "better": 0.71,
+                         "same": 0.2, "worse": 0.09}  # fmt: skip
                 comparisons.append(
-                    {
-                        "arm": names[a],
-                        "baseline": names[0],
-                        "metric": metric,
-                        "aggregation": aggregation,
-                        "difference": gain(np.arange(rois)),
-                        "low": float(low),
-                        "high": float(high),
-                        "confidence": 0.95,
-                        "patients": rois,
-                        "p": 0.01,
-                        "p_holm": 0.02,
-                    }
+                    {"arm": names[a], "baseline": names[0], **found}
+                    | {"tests": tests if aggregation == "per_patient" else None}
+                    | {"variance": {"patient": 4e-4, "seed": 1e-4, "rest": 2e-4} if len(seeds) > 1 else None}
                 )
     step, checks = list(range(10, 1201, 10)), list(range(100, 1201, 100))
     curves = []
@@ -162,7 +200,7 @@ def build(
         "command": f"ushape compare {' '.join(names)} --data bcss-seed10 --grouping bcss-5 --out studies/first",
         "data": {"folder": "bcss-seed10", "fingerprint": "sha256:" + "9f3c" * 16, "rois": rois, "patients": rois,
                  "mpp": 1.2},
-        "grouping": {"id": "bcss-5@1", "classes": CLASSES, "ignored": [0], "colours": COLOURS,
+        "grouping": {"id": "bcss-5@1", "classes": list(CLASSES), "ignored": [0], "colours": COLOURS,
                      "codes": {"tumor": [1, 19, 20], "stroma": [2], "inflammatory": [3, 10, 11], "necrosis": [4],
                                "other": [5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 21]}},
         "folds": [{"test": patients[k::5], "validation": patients[(k + 1) % 5 :: 5],
@@ -173,11 +211,20 @@ def build(
                    "loss": {"cross_entropy": 0.5, "dice": 0.5}, "augment": ["flip", "rotate90", "stain"]},
         "arms": [
             {"name": arm, "folder": f"arm{a}", "parameters": 1942645 + 183_202 * a, "train_minutes": 60.1 + 7.3 * a,
+             "flops": 2_300_000_000 + 170_000_000 * a, "measures": measures(image[a], skill[a]),
              "scores": scores(a, np.arange(rois)), "confusion": confusion[a].sum(0).tolist(),
              "absent": {c: n for i, c in enumerate(CLASSES)
                         if (n := int(sum(not m[i].sum() and not m[:, i].sum() for m in confusion[a])))}}
             for a, arm in enumerate(names)
         ],
+        "versions": {"ushape": "0.1.0", "code": "9f3c", "python": "3.11.7", "torch": "2.9.1"},
+        "margin": 0.01,
+        "matched": None,
+        "design": None,
+        "effects": [],
+        "tuning": None,
+        "limits_of_data": [],
+        "ranks": ranks(names, rois) if arms > 2 else None,
         "comparisons": comparisons,
         "rois": shown,
         "curves": curves,
@@ -185,6 +232,25 @@ def build(
     edit(results)
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
     return folder
+
+
+def ranks(names: list[str], patients: int) -> dict[str, Any]:
+    """The first arms not told apart, nor the last."""
+    mean_ranks = {name: 1.2 + 0.8 * i for i, name in enumerate(names)}
+    return {"metric": "macro_dice", "mean_ranks": mean_ranks, "critical_difference": 1.1, "friedman_p": 0.03,
+            "patients": patients, "confidence": 0.95, "groups": [names[:2], names[1:3]]}  # fmt: skip
+
+
+def make_ablation(results: dict[str, Any], factors: Sequence[str] = ("residual", "se", "aspp")) -> None:
+    """Make an ablation of it: a main effect for each factor, and interactions, of every kind of verdict."""
+    ends = {0: (0.006, 0.037), 1: (-0.006, 0.008), 2: (-0.059, 0.036), 3: (-0.037, -0.006)}
+    pairs = [f"{a} x {b}" for a, b in combinations(factors, 2)]
+    results["design"] = {"kind": "full", "factors": list(factors), "resolution": None, "words": []}
+    for metric, aggregation in product(("macro_dice", "accuracy"), ("pooled", "per_patient")):
+        for i, effect in enumerate([*factors, *pairs]):
+            low, high = ends[i % 4]
+            found = estimate((low + high) / 2, low, high, metric, aggregation, results["data"]["patients"])
+            results["effects"].append({"effect": effect, "aliases": [], **found})
 
 
 @pytest.fixture
@@ -198,3 +264,9 @@ def study(tmp_path: Path) -> Study:
         return build(tmp_path / f"study{made}", **options)
 
     return make
+
+
+@pytest.fixture
+def ablated() -> Callable[..., None]:
+    """`ablated(results, factors)` adds the effects of a factorial to results."""
+    return make_ablation

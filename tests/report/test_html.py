@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from ushape.errors import RunError
-from ushape.report import html
-from ushape.report.html import write_report
-from ushape.report.results import read
+from ushape.report import gallery, html
+from ushape.report.formats import write_report
+from ushape.report.reading import read
 
 Study = Callable[..., Path]
 Raw = dict[str, Any]
@@ -67,7 +67,7 @@ def test_two_arms(study: Study) -> None:
     for name in raw["rois"]:
         assert name in shown.text
     assert sum(tag == "img" for tag, _ in shown.tags) == 6 * (2 + 2 * 2)
-    assert sum(tag == "svg" for tag, _ in shown.tags) == 4 + 2
+    assert sum(tag == "svg" for tag, _ in shown.tags) == 4 + 2 + 2  # differences, calibration, learning
     assert "was in neither mask nor prediction" in shown.text
 
 
@@ -93,15 +93,16 @@ def test_one_arm(study: Study) -> None:
     assert "<b>6" not in (folder / "report.html").read_text()  # no best among one
     assert "nothing was compared" in shown.text
     assert "Differences to" not in shown.text
-    assert sum(tag == "svg" for tag, _ in shown.tags) == 1
+    assert sum(tag == "svg" for tag, _ in shown.tags) == 1 + 1
 
 
 def test_three_arms_and_seeds(study: Study) -> None:
     versions = {"ushape": "0.1.0", "torch": "2.9.1"}
     shown = page(study(arms=3, seeds=(0, 1, 7), edit=lambda results: results.update(versions=versions)))
     assert "ushape 0.1.0, torch 2.9.1. Results of" in shown.text
-    assert "estimated from 3 seeds of each fold" in shown.text
-    assert sum(tag == "svg" for tag, _ in shown.tags) == 4 + 3
+    assert "the runs of 3 seeds in each of 5 folds, as crossed random effects" in shown.text
+    assert "Where the uncertainty comes from" in shown.text
+    assert sum(tag == "svg" for tag, _ in shown.tags) == 4 + 1 + 3 + 3  # differences, ranks, calibration, learning
     assert re.search(r"Seeds ?0, 1, 7", shown.text)
     assert "dotted: seed 7" in shown.text
     assert "shown is seed 0" in shown.text
@@ -160,11 +161,10 @@ def test_a_score_that_does_not_exist_is_a_dash(study: Study) -> None:
 
 
 def test_same_results_same_bytes(study: Study) -> None:
-    folder = study(arms=3)
+    folder = study(arms=2, rois=2)
     first = write_report(folder).read_bytes()
-    code = (
-        "import sys; from pathlib import Path; from ushape.report.html import write_report as w; w(Path(sys.argv[1]))"
-    )
+    code = "import sys; from pathlib import Path; from ushape.report.formats import write_report as write; "
+    code += "write(Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env={**os.environ, "PYTHONHASHSEED": "3"})
     assert (folder / "report.html").read_bytes() == first
 
@@ -177,13 +177,59 @@ def test_no_torch_is_imported() -> None:
     assert rooms == {"report", "errors"}
 
 
-def test_realistic_size_stays_small(study: Study) -> None:
-    folder = study(arms=3, rois=2, size=(400, 400))
-    each = write_report(folder).stat().st_size / 2
-    assert each * 50 < 15e6
+def test_an_ablation(study: Study, ablated: Callable[[Raw], None]) -> None:
+    shown = page(study(arms=3, rois=2, edit=ablated))
+    assert "What do residual, se, aspp add on bcss-seed10?" in shown.text
+    assert "residual helps by 2.1 points of pooled macro Dice [0.6, 3.7], p = .008 after Holm." in shown.text
+    assert "Each main effect is the mean score of the arms with the change" in shown.text
+    # four panels of effects, one for each pair of three factors
+    assert sum(tag == "svg" for tag, _ in shown.tags) == 4 + 3 + 4 + 1 + 3 + 3
+    labels = [a["aria-label"] or "" for tag, a in shown.tags if tag == "svg"]
+    assert sum("Macro Dice without and with" in label for label in labels) == 3
+    for kind in ("Figure", "Table"):
+        found = [int(n) for n in re.findall(rf"\b{kind} (\d+)\.", shown.text)]
+        assert found == list(range(1, len(found) + 1))
+        assert len(found) >= 8
 
 
-MISSING = ["ushape", "arms", "rois", "curves", "comparisons", "grouping", "recipe", "folds", "seeds", "data"]
+def test_tuning_and_limits_of_data_are_told(study: Study) -> None:
+    def edit(results: Raw) -> None:
+        trials = [{"rate": 0.001 * i, "macro_dice": 0.5, "pruned": i == 3} for i in (1, 2, 3)]
+        searches = [{"fold": k, "chosen": 0.001 * k, "trials": trials} for k in (1, 2)]
+        arms = {arm["name"]: searches for arm in results["arms"]}
+        results.update(tuning={"key": "rate", "trials": 3, "steps": 200, "arms": arms}, matched="flops")
+        results["limits_of_data"] = ["Two images overlap."]
+
+    shown = page(study(rois=1, edit=edit))
+    assert "Search for the learning rate" in shown.text
+    assert "0.001 to 0.002" in shown.text
+    assert "in 3 trials of 200 steps each" in shown.text
+    assert "Trials that fell behind were stopped early." in shown.text
+    assert "Widths were solved so that all arms have about the same FLOPs as unet[width=16]" in shown.text
+    assert "Two images overlap." in shown.text
+
+
+def test_of_many_rois_the_most_disputed_are_shown_and_the_others_listed(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "MOST", 2)
+    folder = study(rois=5)
+    shown, results = page(folder), read(folder / "results.json")
+    assert sum(tag == "article" for tag, _ in shown.tags) == 2
+    assert "Shown are 2 of 5 ROIs" in shown.text
+    listed = shown.text.split("The other 3 ROIs")[1]
+    for name in gallery.order(results)[2:]:
+        assert name in listed
+
+
+def test_the_rest_of_a_page_is_small_beside_its_pictures(study: Study) -> None:
+    folder = study(arms=3, rois=2, size=(60, 80))
+    pictures = sum(row.characters for row in gallery.gallery(folder, read(folder / "results.json"))[0])
+    assert write_report(folder).stat().st_size - pictures < 15_000_000 - gallery.BUDGET
+
+
+MISSING = ["ushape", "arms", "rois", "curves", "comparisons", "grouping", "recipe", "folds", "seeds", "data", "margin",
+           "tuning"]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", MISSING)
@@ -217,6 +263,23 @@ def wreck_curve(results: Raw) -> None:
     results["curves"][0]["step"].pop()
 
 
+def wreck_verdict(results: Raw) -> None:
+    results["comparisons"][0]["verdict"] = "superb"
+
+
+def wreck_margin(results: Raw) -> None:
+    results["margin"] = 0
+
+
+def wreck_bins(results: Raw) -> None:
+    results["arms"][0]["measures"]["calibration"]["right"].pop()
+
+
+def wreck_ranks(results: Raw) -> None:
+    results["ranks"] = {"metric": "macro_dice", "mean_ranks": {"foreign": 1.0}, "critical_difference": 1.0,
+                        "friedman_p": 0.5, "patients": 3, "confidence": 0.95, "groups": []}  # fmt: skip
+
+
 def wreck_seed(results: Raw) -> None:
     results["curves"][0]["seed"] = 5
 
@@ -231,6 +294,10 @@ def wreck_seed(results: Raw) -> None:
         (wreck_roi, r"lacks an arm"),
         (wreck_curve, r"steps without values"),
         (wreck_seed, r"seed 5"),
+        (wreck_verdict, r"verdict 'superb' is none of better, worse, equivalent, unresolved"),
+        (wreck_margin, r"'margin' is 0, not above 0"),
+        (wreck_bins, r"'calibration' of 'unet\[width=16\]' has bins without numbers"),
+        (wreck_ranks, r"'ranks' are not of the arms"),
     ],
 )
 def test_broken_results_say_where(study: Study, edit: Callable[[Raw], None], complaint: str) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ushape.errors import RunError
 from ushape.report import gallery, pictures
-from ushape.report.results import read
+from ushape.report.reading import read
 
 Study = Callable[..., Path]
 Raw = dict[str, Any]
@@ -101,9 +101,25 @@ def test_order_of_one_arm_and_of_missing_scores(study: Study) -> None:
 def test_thumbnails_shrink_until_they_fit(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = study(size=(200, 300), rois=3)
     results = read(folder / "results.json")
-    large = gallery.gallery(folder, results)
+    large, rest = gallery.gallery(folder, results)
     assert [r.size for r in large] == [(300, 200)] * 3
+    assert rest == []
     monkeypatch.setattr(gallery, "BUDGET", sum(r.characters for r in large) // 2)
-    assert max(gallery.gallery(folder, results)[0].size) < 300
+    assert max(gallery.gallery(folder, results)[0][0].size) < 300
+
+
+def test_what_does_not_fit_is_left_to_the_table(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = study(rois=5)
+    results = read(folder / "results.json")
+    names = gallery.order(results)
+    full, _ = gallery.gallery(folder, results)
+    monkeypatch.setattr(gallery, "BUDGET", full[0].characters + full[1].characters)
+    rows, rest = gallery.gallery(folder, results)
+    assert [r.name for r in rows] == names[:2]
+    assert rest == names[2:]
     monkeypatch.setattr(gallery, "BUDGET", 0)
-    assert [r.size for r in gallery.gallery(folder, results)] == [(120, 80)] * 3
+    assert gallery.gallery(folder, results) == ([], names)
+    monkeypatch.undo()
+    monkeypatch.setattr(gallery, "MOST", 3)
+    rows, rest = gallery.gallery(folder, results)
+    assert ([r.name for r in rows], rest) == (names[:3], names[3:])

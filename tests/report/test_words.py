@@ -1,4 +1,4 @@
-"""Wording: a verdict says what the interval holds and no more."""
+"""Sentences around the numbers."""
 
 from __future__ import annotations
 
@@ -8,67 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ushape.report import words
-from ushape.report.results import Comparison, read
+from ushape.report.reading import read
+from ushape.report.results import Effect
 
 Study = Callable[..., Path]
 Raw = dict[str, Any]
-
-C = Comparison("unet+residual", "unet", "macro_dice", "pooled", 0.021, 0.006, 0.037, 0.95, 10, 0.008)
-
-
-def verdict(difference: float | None, low: float | None, high: float | None) -> str:
-    return "".join(words.verdict(dataclasses.replace(C, difference=difference, low=low, high=high)))
-
-
-def test_interval_above_zero() -> None:
-    told = "unet+residual beats unet by 2.1 points of pooled macro Dice [0.6, 3.7] (95% interval over 10 patients"
-    assert verdict(0.021, 0.006, 0.037) == f"{told}, p = .008 after Holm)."
-
-
-@pytest.mark.parametrize(
-    ("p", "told"), [(None, ""), (0.0004, ", p < .001"), (0.0316, ", p = .032"), (0.9996, ", p = 1"), (1.0, ", p = 1")]
-)
-def test_p_values(p: float | None, told: str) -> None:
-    assert words.adjusted(p) == told + " after Holm" * bool(told)
-
-
-def test_interval_below_zero() -> None:
-    told = verdict(-0.021, -0.037, -0.006)
-    assert told.startswith("unet+residual loses to unet: −2.1 points of pooled macro Dice [−3.7, −0.6] (95%")
-
-
-@pytest.mark.parametrize(("low", "high"), [(-0.012, 0.02), (0.0, 0.02), (-0.02, 0.0)])
-def test_interval_with_zero_is_no_difference_and_no_equality(low: float, high: float) -> None:
-    told = verdict(0.004, low, high)
-    assert told.startswith("No difference could be shown between unet+residual and unet: +0.4 points")
-    assert "equal" not in told
-    assert "same" not in told
-
-
-def test_missing_score_is_not_compared() -> None:
-    assert verdict(None, None, None) == "unet+residual could not be compared with unet: a score is missing."
-
-
-def test_a_bound_beside_zero_keeps_its_side() -> None:
-    """[0.0, 3.7] beside `beats` would confuse; digits are added."""
-    assert words.interval(dataclasses.replace(C, low=0.0003)) == ("+2.10", "[0.03, 3.70]")
-    assert words.interval(dataclasses.replace(C, low=0.0)) == ("+2.1", "[0.0, 3.7]")
-
-
-@given(st.floats(-1, 1), st.integers(1, 3))
-def test_signed_never_prints_minus_zero(share: float, digits: int) -> None:
-    text = words.signed(share, digits)
-    assert float(text.replace("−", "-")) == round(float(f"{100 * share:.{digits}f}"), digits)
-    assert (text[0] in "+−") == bool(text.strip("+−0."))
-
-
-def test_percent() -> None:
-    assert words.percent(0.7144) == "71.4"
-    assert words.percent(None) == "–"
 
 
 @pytest.mark.parametrize(
@@ -106,3 +52,24 @@ def test_limits_name_few_patients_seeds_and_arms(study: Study) -> None:
     more = " ".join(words.limits(read(study(arms=3, seeds=(0, 1), rois=2) / "results.json")))
     assert "2 seeds" in more
     assert "2 arms were compared" in more
+    assert "none larger than 1 point" in more
+
+
+def test_limits_hold_what_the_data_s_checks_found(study: Study) -> None:
+    def edit(results: Raw) -> None:
+        results["limits_of_data"] = ["Two images overlap."]
+
+    for arms in (1, 2):
+        assert words.limits(read(study(arms=arms, rois=1, edit=edit) / "results.json"))[-1] == "Two images overlap."
+
+
+def effect(name: str, difference: float, verdict: str) -> Effect:
+    return Effect("macro_dice", "pooled", difference, -1.0, 1.0, 0.95, 10, 0.2, 0.2, verdict, name, [])
+
+
+def test_crossing_gives_what_one_adds_without_and_with_the_other() -> None:
+    """A main effect of 2 points and an interaction of 0.5: 1.5 without the other, 2.5 with it."""
+    told = words.crossing(effect("a", 0.02, "better"), effect("a x b", 0.005, "unresolved"), "a", "b")
+    assert told == "a: +1.5 points without b, +2.5 with it; whether these two differ is too uncertain to say."
+    more = words.crossing(effect("a", 0.02, "better"), effect("a x b", 0.005, "better"), "a", "b")
+    assert more.endswith("more together than apart.")

@@ -199,7 +199,7 @@ def test_a_spec_that_cannot_be_built_is_refused(make_study: Any, part: str):
 def test_a_damaged_study_is_told(tmp_path: Path, text: str):
     (tmp_path / "study.yaml").write_text(text)
     (tmp_path / "folds.json").write_text("[]")
-    with pytest.raises(RunError, match="is no study of ushape"):
+    with pytest.raises(RunError, match="is no study of this version of ushape"):
         read_study(tmp_path)
 
 

@@ -30,6 +30,72 @@ def unet2015(options: argparse.Namespace) -> None:
     say(f"all numbers: {options.out / 'results.json'}", markup=False)
 
 
+def degradation(options: argparse.Namespace) -> None:
+    """Training loss against depth, plain and residual."""
+    from ushape.commands.shared import StudyBars
+    from ushape.files import write_json
+    from ushape.nets.device import pick_device
+    from ushape.reproduce.degradation import CONFIDENCE, sweep, verdicts
+    from ushape.reproduce.depth_figure import draw
+
+    device = pick_device(options.device).type
+    with StudyBars(options.out, options.steps) as watch:
+        points = sweep(options.data, options.out, options.seeds, options.steps, options.jobs, watch, device)
+    rows = verdicts(points)
+    made = {"confidence": CONFIDENCE, "networks": [vars(p) | {"spec": p.spec} for p in points], "changes": rows}
+    write_json(options.out / "results.json", made)
+    draw(points, options.out / "loss-against-depth.svg")
+    _print_degradation(rows)
+    say(f"figure: {options.out / 'loss-against-depth.svg'}; all numbers: {options.out / 'results.json'}", markup=False)
+
+
+def _print_degradation(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    title = "difference of the training loss at the end; mean and interval over seeds"
+    table = Table("data", "normalisation", "", "difference", title=title, box=None, pad_edge=False)
+    for row in rows:
+        told = "a run diverged" if row["difference"] is None else _cell(row | {"mean": row["difference"]}, "+.3f")
+        table.add_row(row["data"], row["norm"], row["what"], told)
+    console().print(table)
+
+
+def seed_experiments(options: argparse.Namespace) -> None:
+    """The author's ten networks, matched and compared as one study, beside their published accuracies."""
+    from ushape.commands.study import run_arms
+    from ushape.files import read_json, write_json
+    from ushape.reproduce.seed_experiments import agreement, compare, confusion_as_printed, read_published, specs
+
+    published = read_published(options.data)
+    run_arms(options, specs())
+    results = read_json(options.out / "results.json")
+    rows = compare(published, results)
+    rank, p = agreement(rows)
+    made = {
+        "networks": [vars(row) for row in rows],
+        "rank_correlation": {"spearman": rank, "p": p},
+        "confusion": confusion_as_printed(results),
+    }
+    write_json(options.out / "published.json", made)
+    _print_seed_experiments(rows)
+    say(f"rank correlation of the ten mean accuracies, published and ours: {rank:+.2f} (p {p:.2g})", markup=False)
+
+
+def _print_seed_experiments(rows: Any) -> None:
+    from rich.table import Table
+
+    heads = ["published", "minus U-Net", "ours", "minus U-Net"]
+    title = "mean pixel accuracy over the ROIs; differences with their 95% interval over ROIs, paired"
+    table = Table("network", *heads, title=title, box=None, pad_edge=False)
+    for row in rows:
+        theirs, own = (
+            "" if d is None else f"{d[0]:+.3f} [{d[1]:+.3f}, {d[2]:+.3f}]"
+            for d in (row.published_difference, row.difference)
+        )
+        table.add_row(row.network, f"{row.published:.3f}", theirs, f"{row.ours:.3f}", own)
+    console().print(table)
+
+
 class _Bars:
     """A bar for each piece of work, one after the other."""
 

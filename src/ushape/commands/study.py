@@ -25,12 +25,13 @@ def compare(options: argparse.Namespace) -> None:
     specs = [parse(text) for text in options.specs]
     if len(specs) < 2:
         raise RunError("compare: give at least two specs; the first is the baseline")
-    _run(options, specs)
+    run_arms(options, specs)
 
 
-def _run(
+def run_arms(
     options: argparse.Namespace, specs: list[Spec], design: Design | None = None, base: Spec | None = None
 ) -> None:
+    """Plan the study of these arms as the options have it, run it, write and name the report."""
     from ushape.nets.device import pick_device
     from ushape.study.cluster import pick_engine
     from ushape.study.design import open_study, plan_study
@@ -94,41 +95,30 @@ def ablate(options: argparse.Namespace) -> None:
             for sign, factors in effect.aliases:
                 print(f"{effect.name} is seen together with {'-' if sign < 0 else '+'} {' x '.join(factors)}")
         return
-    _run(options, specs, design, base)
+    run_arms(options, specs, design, base)
 
 
 def report(options: argparse.Namespace) -> None:
     """Write a study's report again from its runs."""
     if not options.tolerance > 0:
         raise RunError(f"--tolerance {options.tolerance:g}: give µm above 0, say 10")
-    finish_study(options.study, options.tolerance)
+    finish_study(options.study, options.tolerance, options.format)
 
 
-def finish_study(folder: Path, tolerance: float | None = None) -> None:
+def finish_study(folder: Path, tolerance: float | None = None, form: str = "html") -> None:
     """Read what the runs left, write results and report, and say what came out."""
     from ushape.predict.boundary import TOLERANCE
-    from ushape.report.html import write_report
+    from ushape.report.formats import write_report
+    from ushape.report.reading import read
+    from ushape.report.results import FILE
+    from ushape.report.verdicts import headlines
     from ushape.study.design import read_study
     from ushape.study.results import write_results
 
     with Bar("runs read", sum(1 for _ in read_study(folder).runs())) as advance:
         results = write_results(folder, tolerance or TOLERANCE, advance)
-    path = write_report(folder)
+    path = write_report(folder, form)
     print_scores({arm["name"]: arm["scores"] for arm in results["arms"]}, results["grouping"]["id"])
-    for found in results["effects"]:
-        if found["metric"] == "macro_dice" and found["aggregation"] == "pooled":
-            mixed = f" ({' '.join(found['aliases'])})" if found["aliases"] else ""
-            say(
-                f"{found['effect']}{mixed}: {100 * found['difference']:+.1f} points of pooled macro Dice, "
-                f"95% interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f}, p {found['p_holm']:.2g} (Holm)",
-                markup=False,
-            )
-    for found in results["comparisons"] if not results["design"] else []:
-        if found["metric"] == "macro_dice" and found["aggregation"] == "pooled":
-            say(
-                f"{found['arm']} - {found['baseline']}: {100 * found['difference']:+.1f} points of pooled macro Dice, "
-                f"95% interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f} "
-                f"over {found['patients']} patients",
-                markup=False,
-            )
+    for headline in headlines(read(folder / FILE)):
+        say("".join(headline.said), markup=False)
     say(f"report: {path}", markup=False)

@@ -43,15 +43,28 @@ class Row:
         return sum(map(len, [self.image, self.truth, *(c.prediction + c.errors for c in self.columns)]))
 
 
-def gallery(study: Path, results: Results) -> list[Row]:
-    """A row for each ROI, with thumbnails as large as the budget allows."""
-    names = order(results)
+MOST = 30
+"""ROIs shown in full: more than anybody looks at."""
+
+
+def gallery(study: Path, results: Results) -> tuple[list[Row], list[str]]:
+    """Rows of the most disputed ROIs, with thumbnails as large as the budget allows; names of the ROIs left out."""
+    names, rest = order(results)[:MOST], order(results)[MOST:]
+    while names:
+        if rows := _fitting(study, results, names):
+            return rows, rest
+        names, rest = names[: len(names) // 2], [*names[len(names) // 2 :], *rest]
+    return [], rest
+
+
+def _fitting(study: Path, results: Results, names: list[str]) -> list[Row]:
+    """Rows of all `names` within the budget; none where even the smallest thumbnails do not fit."""
     for side in SIDES:
         rows, total = [], 0
         for name in names:
             rows.append(_row(study, results, name, side))
             total += rows[-1].characters
-            if total > BUDGET and side != SIDES[-1]:
+            if total > BUDGET:
                 break
         else:
             return rows

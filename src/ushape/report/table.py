@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ushape.report.numbers import interval, percent
 from ushape.report.results import Arm, Results
-from ushape.report.words import interval, percent, side
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A score as text; `best` of its column; difference to the first arm, its interval and its side of zero."""
+    """A score as text; `best` of its column; difference to the first arm, its interval and the verdict."""
 
     text: str
     best: bool = False
     difference: str = ""
     bounds: str = ""
-    side: int = 0
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _number(value: float | None) -> float:
     return -1.0 if value is None else float(percent(value))
 
 
-def _difference(results: Results, arm: Arm, column: int) -> tuple[str, str, int]:
+def _difference(results: Results, arm: Arm, column: int) -> tuple[str, str, str]:
     kinds = [(m, a) for a in ("pooled", "per_patient") for m in ("macro_dice", "accuracy")]
     found = results.comparison(arm.name, *kinds[column]) if column < len(kinds) else None
-    return (*interval(found), side(found)) if found else ("", "", 0)
+    return (*interval(found), found.verdict) if found else ("", "", "")

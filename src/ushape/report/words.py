@@ -1,101 +1,25 @@
-"""Numbers and sentences: how a report says what the results hold, and no more than they hold."""
+"""Sentences around the numbers: the question, how to read a design, what was absent, what cannot be told."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 
-from ushape.report.results import Comparison, Effect, Results
-
-NONE = "–"
-"""Stands for a score that does not exist."""
-
-METRIC = {"macro_dice": "macro Dice", "accuracy": "accuracy"}
-AGGREGATION = {"pooled": "pooled", "per_patient": "per-patient"}
+from ushape.report.numbers import count, points, signed
+from ushape.report.results import Effect, Results
+from ushape.report.verdicts import caution
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """0.714 -> '71.4'."""
-    return NONE if share is None else f"{100 * share:.{digits}f}"
-
-
-def signed(share: float, digits: int = 1, plus: bool = True) -> str:
-    """0.021 -> '+2.1', -0.004 -> '−0.4'; what rounds to zero has no sign."""
-    text = f"{100 * share:+.{digits}f}"
-    if not text.strip("+-0."):
-        return text[1:]
-    return text.replace("-", "−") if plus or text[0] == "-" else text[1:]
-
-
-def interval(c: Comparison | Effect) -> tuple[str, str]:
-    """Difference and interval in points: ('+2.1', '[0.6, 3.7]').
-
-    Digits are added until no bound is rounded to zero: on which side of zero it lies is what people read.
-    """
-    if c.difference is None or c.low is None or c.high is None:
-        return NONE, ""
-    bounds = [b for b in (c.low, c.high) if b != 0]
-    digits = next((d for d in (1, 2) if all(round(100 * b, d) for b in bounds)), 3)
-    low, high = signed(c.low, digits, plus=False), signed(c.high, digits, plus=False)
-    return signed(c.difference, digits), f"[{low}, {high}]"
-
-
-def side(c: Comparison | Effect) -> int:
-    """1: the whole interval lies above zero; -1: below; 0: it includes zero, or there is none."""
-    if c.low is None or c.high is None:
-        return 0
-    return 1 if c.low > 0 else -1 if c.high < 0 else 0
-
-
-def verdict(c: Comparison) -> tuple[str, str, str, str, str]:
-    """One sentence in five pieces, so that a page can set the names (2nd and 4th) apart."""
-    difference, bounds = interval(c)
-    score = f"points of {AGGREGATION[c.aggregation]} {METRIC[c.metric]}"
-    over = f"({100 * c.confidence:g}% interval over {count(c.patients, 'patient')}{adjusted(c.p_holm)})."
-    if not bounds:
-        return "", c.arm, " could not be compared with ", c.baseline, ": a score is missing."
-    if side(c) > 0:
-        return "", c.arm, " beats ", c.baseline, f" by {difference.lstrip('+')} {score} {bounds} {over}"
-    if side(c) < 0:
-        return "", c.arm, " loses to ", c.baseline, f": {difference} {score} {bounds} {over}"
-    start = "No difference could be shown between "
-    return start, c.arm, " and ", c.baseline, f": {difference} {score} {bounds} {over}"
-
-
-def label(c: Comparison | Effect) -> str:
-    """What a row of a forest plot is about; an effect with all that the design cannot tell from it."""
-    return c.arm if isinstance(c, Comparison) else " ".join([c.effect, *c.aliases])
-
-
-def effect(c: Effect) -> tuple[str, str, str, str, str]:
-    """One sentence on a main effect or an interaction, in the five pieces of `verdict`."""
-    difference, bounds = interval(c)
-    score = f"points of {AGGREGATION[c.aggregation]} {METRIC[c.metric]}"
-    over = f"({100 * c.confidence:g}% interval over {count(c.patients, 'patient')}{adjusted(c.p_holm)})."
-    if not bounds:
-        return "", label(c), " could not be estimated", "", ": a score is missing."
-    if side(c):
-        does = " helps" if side(c) > 0 else " harms"
-        return "", label(c), does, "", f": {difference} {score} {bounds} {over}"
-    return "No effect could be shown of ", label(c), "", "", f": {difference} {score} {bounds} {over}"
-
-
-def adjusted(p: float | None) -> str:
-    """', p = .008 after Holm'."""
-    if p is None:
-        return ""
-    shown = f"{p:.3f}"
-    told = "< .001" if p < 0.001 else "= 1" if shown == "1.000" else f"= {shown.lstrip('0')}"
-    return f", p {told} after Holm"
-
-
-def caution(results: Results) -> str:
-    """What stands right below the verdicts of a study of one seed; empty for several."""
-    if len(results.seeds) > 1 or len(results.arms) < 2:
-        return ""
-    return (
-        "One seed: this compares these trained networks. Whether the modification makes the difference, or the luck of "
-        "its initialisation and crops, takes several seeds to tell."
-    )
+def question(results: Results) -> str:
+    """The title of the report."""
+    first, *others = [a.name for a in results.arms]
+    data = PurePath(results.data.folder).name or results.data.folder
+    if results.design:
+        return f"What do {', '.join(results.design.factors)} add on {data}?"
+    if not others:
+        return f"How well does {first} do on {data}?"
+    if len(others) <= 2:
+        return f"Does {' or '.join(others)} beat {first} on {data}?"
+    return f"Does any of {len(others)} arms beat {first} on {data}?"
 
 
 def design(results: Results) -> list[str]:
@@ -120,22 +44,21 @@ def design(results: Results) -> list[str]:
     return told
 
 
-def question(results: Results) -> str:
-    """The title of the report."""
-    first, *others = [a.name for a in results.arms]
-    data = PurePath(results.data.folder).name or results.data.folder
-    if results.design:
-        return f"What do {', '.join(results.design.factors)} add on {data}?"
-    if not others:
-        return f"How well does {first} do on {data}?"
-    if len(others) <= 2:
-        return f"Does {' or '.join(others)} beat {first} on {data}?"
-    return f"Does any of {len(others)} arms beat {first} on {data}?"
+def crossing(main: Effect, crossed: Effect, first: str, second: str) -> str:
+    """What `first` adds with `second` and without it, from the main effect of the first and their interaction."""
+    if main.difference is None or crossed.difference is None:
+        return "A score is missing."
+    without, with_ = main.difference - crossed.difference, main.difference + crossed.difference
+    adds = f"{first}: {signed(without)} points without {second}, {signed(with_)} with it"
+    return f"{adds}; {_apart[crossed.verdict]}."
 
 
-def count(n: int, noun: str) -> str:
-    """'1 patient', '10 patients', '1,200 steps'."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+_apart = {
+    "better": "more together than apart",
+    "worse": "less together than apart",
+    "equivalent": "the same, as far as it matters",
+    "unresolved": "whether these two differ is too uncertain to say",
+}
 
 
 def absences(results: Results) -> list[str]:
@@ -158,9 +81,10 @@ def absences(results: Results) -> list[str]:
 
 
 def limits(results: Results) -> list[str]:
-    """What the intervals cannot tell."""
+    """What the intervals cannot tell, and what the data's checks found."""
+    found = list(results.limits_of_data)
     if not results.comparisons:
-        return ["One arm alone: nothing was compared."]
+        return ["One arm alone: nothing was compared.", *found]
     patients, arms = results.comparisons[0].patients, len(results.arms) - 1
     told = [
         f"The interval covers the luck of which {count(patients, 'patient')} were drawn, from one cohort, and "
@@ -177,4 +101,7 @@ def limits(results: Results) -> list[str]:
             f"Each interval stands alone: none is widened because {arms} arms were compared. The p-values are: Holm's "
             "adjustment keeps the chance of any false finding among them at the level that one alone would have."
         )
-    return told
+    told.append(f"“No difference” means none larger than {points(results.margin)}, not none at all.")
+    if results.ranks:
+        told.append("Ranks and the tests on patients take the trained networks as they are: luck of a run counts.")
+    return told + found

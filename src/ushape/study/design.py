@@ -206,7 +206,10 @@ def read_study(folder: Path) -> Study:
             search=Search(data["tuning"]["trials"], data["tuning"]["steps"]) if data["tuning"] else None,
         )
     except (KeyError, TypeError) as error:
-        raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error
+        path = folder / "study.yaml"
+        raise RunError(
+            f"{path}: is no study of this version of ushape ({error!r}): report on it with the one that made it"
+        ) from error
 
 
 def _told(design: Design | None) -> dict[str, Any] | None:

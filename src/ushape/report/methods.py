@@ -1,0 +1,216 @@
+"""The methods of a study as prose to paste into a paper. Each sentence follows from a field of its results."""
+
+from __future__ import annotations
+
+from ushape.report.numbers import count, fixed, listed, points
+from ushape.report.references import cite, cited
+from ushape.report.results import Results
+
+BUDGET = {"params": "number of parameters", "flops": "number of floating-point operations", "time": "inference time"}
+
+
+def methods(results: Results) -> list[str]:
+    """Paragraphs, with works by name and year."""
+    return [cite(text) for text in _paragraphs(results)]
+
+
+def references(results: Results) -> list[str]:
+    """The works that `methods` cites."""
+    return cited(_paragraphs(results))
+
+
+def _paragraphs(results: Results) -> list[str]:
+    parts = (_data, _arms, _training, _tuning, _metrics, _statistics, _software)
+    told = [[sentence for sentence in part(results) if sentence] for part in parts]
+    return [" ".join(sentences) for sentences in told if sentences]
+
+
+def _data(r: Results) -> list[str]:
+    d, g = r.data, r.grouping
+    rois, patients = count(d.rois, "region"), count(d.patients, "patient")
+    size = f", at {d.mpp:g} µm per pixel" if d.mpp else ""
+    classes = "; ".join(f"{c} ({_codes(g.codes[c])})" if g.codes.get(c) else c for c in g.classes)
+    bcss = " of BCSS [@amgad]" if g.id.startswith("bcss") else ""
+    where = d.folder.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    folds = len(r.folds)
+    return [
+        f"The data ({where}) were {rois} of interest (ROIs) from {patients}{size}.",
+        f"Mask codes{bcss} were grouped into {len(g.classes)} classes (grouping {g.id}): {classes}.",
+        f"Pixels of {_codes(g.ignored)} were ignored: they entered neither the loss nor a score." if g.ignored else "",
+        f"The split was {r.split}: each of {folds} folds had {_sizes(r, 'test')} for testing, "
+        f"{_sizes(r, 'validation')} for validation and {_sizes(r, 'train')} for training, and no patient in "
+        "two of the three.",
+    ]
+
+
+def _arms(r: Results) -> list[str]:
+    names = [a.name for a in r.arms]
+    if r.design:
+        kinds = {
+            "one-at-a-time": "one at a time, to a base", "leave-one-out": "by leaving each out of all of them",
+            "full": "in a full factorial design", "fractional": f"in a fractional factorial design of resolution "
+            f"{r.design.resolution} (defining relation {'; '.join(r.design.words)})",
+        }  # fmt: skip
+        montgomery = " [@montgomery]" if r.design.kind in ("full", "fractional") else ""
+        start = (
+            f"The effects of {listed(r.design.factors)} were studied "
+            f"{kinds.get(r.design.kind, r.design.kind)}{montgomery}, with {len(names)} networks: {listed(names)}."
+        )
+    elif len(names) > 1:
+        verb = "was" if len(names) == 2 else "were"
+        start = f"{listed(names[1:])} {verb} compared with {names[0]}."
+    else:
+        start = f"One network was trained: {names[0]}."
+    sizes = [a.parameters for a in r.arms]
+    few, many = f"{min(sizes):,}", f"{max(sizes):,}"
+    low, high = (fixed(pick(a.flops for a in r.arms) / 1e9, 2) for pick in (min, max))
+    work = f"{low if low == high else f'{low} to {high}'} GFLOPs for an image of 256 × 256 pixels"
+    unet = any(name == "unet" or name.startswith(("unet[", "unet+")) for name in names)
+    near = f"Widths were solved so that each came as near as it could to the {BUDGET[r.matched or 'params']} of "
+    near += f"{names[0]}."
+    had = "It had" if len(names) == 1 else "They had"
+    return [
+        start,
+        "Names that begin with unet stand for modifications of U-Net [@ronneberger]." if unet else "",
+        near if r.matched else "",
+        f"{had} {few if few == many else f'{few} to {many}'} parameters and {work}.",
+    ]
+
+
+def _training(r: Results) -> list[str]:
+    k = r.recipe
+    rate = ", but for the learning rate" if r.tuning and r.tuning.key == "rate" else ""
+    told = [f"Every network was trained with the same recipe{rate}." if len(r.arms) > 1 else ""]
+    if k.get("normalise") == "stain":
+        told.append("Images were brought to a common strength of stain in optical density [@ruifrok].")
+    if {"steps", "batch", "crop"} <= k.keys():
+        seeds = f", once for each of {len(r.seeds)} seeds" if len(r.seeds) > 1 else f", with one seed ({r.seeds[0]})"
+        told.append(f"It took {k['steps']:,} steps of {k['batch']} crops of {k['crop']} × {k['crop']} pixels{seeds}.")
+    if k.get("balanced"):
+        told.append(f"A share of {k['balanced']:g} of the crops was drawn to balance the classes, the rest at random.")
+    jitter = ["flips and quarter turns"]
+    jitter += [f"zoom by up to {1 + k['scale']:g} times either way"] if k.get("scale") else []
+    jitter += [f"perturbed amounts of stain [@tellez] with a strength of {k['stain']:g}"] if k.get("stain") else []
+    jitter += [f"blur or sharpening of up to {k['sharpness']:g} pixels"] if k.get("sharpness") else []
+    if len(jitter) > 1:
+        told.append(f"Crops were changed by {listed(jitter)}.")
+    if k.get("pretrained") == "imagenet":
+        told.append("Pretrained encoders began from ImageNet weights.")
+    if "dice" in k:
+        weight = f" plus {k['dice']:g} times" if k["dice"] != 1 else " plus"
+        soft = f"{weight} a soft Dice loss [@milletari]" if k["dice"] else ""
+        told.append(f"The loss was cross-entropy{soft}.")
+    if {"rate", "weight_decay", "warmup"} <= k.keys():
+        highest = "tuned as told below" if r.tuning and r.tuning.key == "rate" else f"{k['rate']:g}"
+        told.append(
+            f"The optimiser was AdamW [@loshchilov] with a weight decay of {k['weight_decay']:g} and a one-cycle "
+            f"schedule [@smith] of which the first {100 * k['warmup']:g}% were warm-up; the highest learning rate was "
+            f"{highest}."
+        )
+    if "clip" in k:
+        told.append(f"Gradients were clipped to a norm of {k['clip']:g}.")
+    if k.get("ema"):
+        told.append(f"Weights were averaged exponentially over steps with a decay of {k['ema']:g}.")
+    if "validations" in k:
+        told.append(
+            f"The weights that were tested are those with the highest pooled macro Dice on validation patients, among "
+            f"{count(k['validations'], 'check')} over the last half of the steps."
+        )
+    views = {"flips": "four flips", "d4": "the eight flips and quarter turns"}.get(str(k.get("tta")))
+    if views:
+        told.append(f"Predictions on test patients were averaged over {views} of the image.")
+    return told
+
+
+def _tuning(r: Results) -> list[str]:
+    t = r.tuning
+    if t is None:
+        return []
+    found = " with Optuna [@akiba]" if "optuna" in r.versions else ""
+    what = "The highest learning rate" if t.key == "rate" else f"The recipe's {t.key!r}"
+    each = "every network" if len(r.arms) > 1 else "the network"
+    pruned = any(trial.get("pruned") for searches in t.arms.values() for s in searches for trial in s.trials)
+    return [
+        f"{what} was searched{found} for {each} and fold apart, in {count(t.trials, 'trial')} of "
+        f"{count(t.steps, 'step')} each, judged by macro Dice on validation patients.",
+        "Trials that fell behind were stopped early." if pruned else "",
+    ]
+
+
+def _metrics(r: Results) -> list[str]:
+    first = r.arms[0].measures
+    s = first.surface_dice
+    told = [
+        "Dice of a class is twice the pixels that truth and prediction share, divided by the sum of both; IoU is the "
+        "shared pixels over those of either.",
+        "A class in neither truth nor prediction has no Dice and no IoU and is left out of a mean; in one of the two "
+        "alone it has 0.",
+        "Macro scores are means over classes; micro scores count the pixels of all classes together, so that micro "
+        "Dice is the accuracy, the share of pixels that are right.",
+        "Balanced accuracy is the mean recall over the classes that the truth holds.",
+        f"Scores are given pooled over the pixels of all ROIs, and as means over patients, over ROIs and over squares "
+        f"of {first.per_image.side_px} pixels.",
+        f"Surface Dice is the share of the borders of truth and prediction within {s.tolerance_um:g} µm of each other "
+        "[@nikolov]; HD95 is the larger of the 95th percentiles of the distances from either border to the other; both "
+        "are means over ROIs.",
+        "A class without a border in either map is left out of both; with a border in one map alone its surface Dice "
+        "is 0 and it is left out of HD95.",
+    ]
+    if first.calibration:
+        bins = len(first.calibration.pixels)
+        told.append(f"The expected calibration error [@guo] is over {bins} bins of equal width.")
+    return told
+
+
+def _statistics(r: Results) -> list[str]:
+    if not r.comparisons:
+        return []
+    c, margin, what = r.comparisons[0], points(r.margin), "effects" if r.design else "networks compared"
+    several = len(r.effects_on() if r.design else r.compared()) > 1
+    tested = next((x.tests for x in r.comparisons if x.tests), None)
+    told = [
+        f"Differences are paired by patient, with {100 * c.confidence:g}% jackknife-t intervals over "
+        f"{count(c.patients, 'patient')}"
+        + (
+            f" and the runs of {len(r.seeds)} seeds in each of {len(r.folds)} folds, as crossed random effects "
+            "[@dorfman]."
+            if len(r.seeds) > 1
+            else "; with one seed they do not cover the variation from training to training."
+        ),
+        f"p-values of no difference are adjusted over the {what} by Holm's method [@holm]." if several else "",
+        f"Equivalence is concluded where the whole interval lies within ±{margin}, which is two one-sided tests "
+        f"[@schuirmann] at {50 * (1 - c.confidence):g}%; no difference is concluded from a large p.",
+    ]
+    if tested:
+        more = [
+            "Wilcoxon's signed-rank test [@wilcoxon]" if tested.wilcoxon_p is not None else "",
+            "a permutation test [@phipson]" if tested.permutation_p is not None else "",
+            "p-values by Benjamini and Hochberg [@benjamini]" if tested.benjamini_hochberg_p is not None else "",
+            f"the Bayesian signed-rank test with a region of practical equivalence of ±{margin} [@benavoli]"
+            if tested.better is not None else "",
+        ]  # fmt: skip
+        if any(more):
+            told.append(f"For per-patient scores the tables also hold {listed([m for m in more if m])}.")
+    if r.ranks:
+        told.append(
+            f"All networks were ranked within {count(r.ranks.patients, 'patient')} by macro Dice and compared by "
+            "Friedman's test [@iman] and the critical difference of Nemenyi [@demsar]."
+        )
+    return told
+
+
+def _software(r: Results) -> list[str]:
+    names = {"torch": "PyTorch", "numpy": "NumPy", "python": "Python", "pillow": "Pillow", "scipy": "SciPy"}
+    others = [f"{names.get(k, k)} {v}" for k, v in r.versions.items() if k not in ("ushape", "code")]
+    using = f" with {listed(others)}" if others else ""
+    code = f" (code {r.versions['code']})" if "code" in r.versions else ""
+    return [f"The study was made with ushape {r.ushape}{code}{using}."]
+
+
+def _codes(codes: list[int]) -> str:
+    return f"code{'' if len(codes) == 1 else 's'} {', '.join(map(str, codes))}"
+
+
+def _sizes(r: Results, part: str) -> str:
+    n = sorted({len(getattr(fold, part)) for fold in r.folds})
+    return count(n[0], "patient") if len(n) == 1 else f"{n[0]} to {n[-1]} patients"

@@ -108,5 +108,5 @@ def test_training_lowers_the_loss(tmp_path: Path, stack: Stack, small: Settings)
 
 def test_a_loss_that_is_not_finite_stops_with_the_reason(tmp_path: Path, stack: Stack, small: Settings) -> None:
     endless = replace(stack, light=np.full_like(stack.light, np.inf))
-    with pytest.raises(RunError, match=r"the loss is nan at step 1: training stopped; the rate 0.003 is too high"):
+    with pytest.raises(RunError, match=r"the loss is nan at step 1: training stopped; the rate 0.001 is too high"):
         fit(endless, range(4), small, tmp_path, CPU)

@@ -8,9 +8,9 @@ from ushape.reproduce.unet2015.results import summary
 from ushape.reproduce.unet2015.scores import METRICS, THRESHOLDS, Curve
 
 
-def _curve(best: int, values: list[float]) -> Curve:
-    """Slices' scores `values` at the best threshold, worse by .1 for each threshold away from it."""
-    away = 0.1 * abs(np.arange(len(THRESHOLDS)) - best)[:, None]
+def _curve(best: float, values: list[float]) -> Curve:
+    """Slices' scores `values` at threshold best / 10, worse by the distance from it elsewhere."""
+    away = abs(np.array(THRESHOLDS) - best / 10)[:, None]
     good = np.array(values) - away
     return Curve({metric: 1 - good if metric == "pixel_error" else good for metric in METRICS})
 
@@ -28,6 +28,13 @@ def test_thresholds_are_chosen_on_the_scored_or_on_the_training_slices() -> None
     assert scores["training"]["v_rand"]["mean"] == pytest.approx(0.78)
     assert scores["training"]["pixel_error"]["mean"] == pytest.approx(0.22)
     np.testing.assert_allclose(scores["challenge"]["v_rand"]["slices"], [[0.9, 0.8, 0.94]])
+
+
+def test_only_training_slices_choose_between_the_challenges_thresholds() -> None:
+    between = [{"train": _curve(5.5, [0.9, 0.9]), "test": _curve(0.5, [0.9, 0.8, 0.94])}]
+    made = summary({}, [["a"], ["b"]], {"paper": between})["arms"]["paper"]
+    assert made["training"]["v_rand"]["thresholds"] == [0.55]
+    assert made["challenge"]["v_rand"]["thresholds"][0] in (0.0, 0.1)
 
 
 def test_differences_are_paired_by_slice_with_a_t_interval() -> None:

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from ushape.reproduce.unet2015.borders import cells
 from ushape.reproduce.unet2015.scores import (
+    CHALLENGE,
     THRESHOLDS,
     Curve,
     curve,
@@ -101,20 +102,22 @@ def test_a_curve_has_each_threshold_and_thins_before_it_compares() -> None:
     probability[:, 7:13] = 0.35
     made = curve([truth], [probability])
     assert made.values["v_rand"].shape == (len(THRESHOLDS), 1)
-    low, high = 3, 4  # at .3 the membrane is not seen, at .4 it is
+    low, high = THRESHOLDS.index(0.3), THRESHOLDS.index(0.4)  # at .3 the membrane is not seen, at .4 it is
     assert made.at("v_rand", low)[0] == pytest.approx(2 / 3)  # both cells merged
     assert made.at("v_rand", high)[0] == 1  # the thinned line lies inside the true membrane
     assert made.at("pixel_error", low)[0] == pytest.approx(2 / 20)
     assert made.at("pixel_error", high)[0] == pytest.approx(4 / 20)
-    assert made.best("v_rand") == made.best("v_info") == 4
+    assert made.best("v_rand") == made.best("v_info") == THRESHOLDS.index(0.35)  # not above .35: no interior
+    assert made.best("v_rand", CHALLENGE) == high
     assert made.best("pixel_error") == 0
 
 
 def test_the_best_threshold_is_of_the_mean_over_slices() -> None:
-    v = np.array([[0.9, 0.1], [0.6, 0.6], [0.1, 0.9]])
+    v = np.array([[0.9, 0.1], [0.6, 0.6], [0.1, 0.9], *([[0.2, 0.2]] * (len(THRESHOLDS) - 3))])
     made = Curve({"v_rand": v, "v_info": v, "pixel_error": 1 - v})
     assert made.best("v_rand") == made.best("pixel_error") == 1
     assert made.at("v_rand", 2).tolist() == [0.1, 0.9]
+    assert THRESHOLDS[made.best("v_rand", CHALLENGE)] == 0  # .01 and .02, which are better, are not the challenge's
 
 
 def test_the_truth_itself_scores_full_marks() -> None:

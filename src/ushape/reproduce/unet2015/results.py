@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ushape.reproduce.unet2015.scores import METRICS, THRESHOLDS, Curve
+from ushape.reproduce.unet2015.scores import CHALLENGE, METRICS, THRESHOLDS, Curve
 from ushape.study.statistics.components import uncertainty
 
 Float = NDArray[np.float64]
 CONFIDENCE = 0.95
 RULES = ("challenge", "training")
-"""How a threshold is chosen: as the challenge did, on the scored slices themselves; or on the training slices."""
+"""Who chooses a threshold: the scored slices, of the challenge's own, as it did; or the training slices, of all."""
 
 
 def summary(
@@ -37,7 +37,8 @@ def summary(
 
 def per_slice(seeds: list[dict[str, Curve]], metric: str, rule: str) -> tuple[Float, list[float]]:
     """Each test slice's score at the threshold that the rule chooses: [seeds, slices], and the thresholds."""
-    chosen = [each["test" if rule == "challenge" else "train"].best(metric) for each in seeds]
+    part, among = ("test", CHALLENGE) if rule == "challenge" else ("train", THRESHOLDS)
+    chosen = [each[part].best(metric, among) for each in seeds]
     values = np.stack([each["test"].at(metric, number) for each, number in zip(seeds, chosen, strict=True)])
     return values, [THRESHOLDS[number] for number in chosen]
 

@@ -30,8 +30,8 @@ class Settings:
     width: int = 16
     tile: int = 572
     steps: int = 5000
-    rate: float = 3e-3
-    warmup: int = 100
+    rate: float = 1e-3
+    warmup: int = 1000
     momentum: float = 0.99
     dropout: float = 0.5
     deviation: float = 10.0

@@ -31,6 +31,7 @@ from ushape.threads import Lanes
 from ushape.train import loop
 from ushape.train.loop import learning_rate, read_log, train, validation_steps
 from ushape.train.recipe import Recipe
+from ushape.train.replicas import Replicas
 from ushape.train.run import RunPlan, open_run
 
 CPU = torch.device("cpu")
@@ -319,19 +320,23 @@ def test_a_signal_in_the_middle_of_a_step_does_not_tear_the_state(
 
 
 @pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("method", ["_share_statistics", "_average_weights", "_validate"])
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [(Replicas, "share_statistics"), (loop._Run, "_average_weights"), (loop._Run, "_validate")],
+)
 def test_signals_between_the_parts_of_a_step_do_not_tear_the_state(
-    tmp_path: Path, plan: RunPlan, uninterrupted: Path, method: str, times: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, plan: RunPlan, uninterrupted: Path, part: type, method: str, times: int, monkeypatch: pytest.MonkeyPatch
 ):
-    whole = getattr(loop._Run, method)
+    whole, calls = getattr(part, method), [0]
     with monkeypatch.context() as patch:
 
-        def interrupted(run: Any) -> None:
-            for _ in range(times if run.step >= 18 else 0):  # an impatient user presses twice
+        def interrupted(self: Any) -> None:
+            calls[0] += 1
+            for _ in range(times if getattr(self, "step", calls[0]) >= 18 else 0):  # an impatient user presses twice
                 os.kill(os.getpid(), signal.SIGINT)
-            whole(run)
+            whole(self)
 
-        patch.setattr(loop._Run, method, interrupted)
+        patch.setattr(part, method, interrupted)
         assert ushape(command(plan, tmp_path / "run", "--save-every", "1000000")) == 130
     assert ushape(command(plan, tmp_path / "run")) == 0
     assert_same_run(tmp_path / "run", uninterrupted)

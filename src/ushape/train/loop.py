@@ -38,6 +38,7 @@ from ushape.predict.score import macro_dice, plain
 from ushape.threads import Lanes
 from ushape.train.losses import segmentation_loss
 from ushape.train.recipe import Recipe
+from ushape.train.replicas import Replicas
 from ushape.train.run import RunPlan, pretrained
 
 Progress = Callable[[int, float], None]
@@ -103,11 +104,8 @@ class _Run:
         net = build(plan.spec, 3, len(self.grouping.classes), plan.seed, pretrained(plan.spec, recipe))
         self.net: Network = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
-        self.replicas = [copy.deepcopy(self.net.train()) for _ in range(recipe.shards)]
+        self.replicas = Replicas(self.net, recipe.shards)
         self.parameters = list(self.net.parameters())
-        for replica in self.replicas:
-            for mine, shared in zip(replica.parameters(), self.parameters, strict=True):
-                mine.data = shared.data  # one storage, a gradient each
         decayed = [p for p in self.parameters if p.ndim > 1]
         free = [p for p in self.parameters if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
@@ -157,13 +155,7 @@ class _Run:
         """One optimisation step: its loss, gradient norm and learning rate; Diverged where they are not finite."""
         recipe = self.plan.recipe
         losses = list(self.lanes.map(self._shard, range(recipe.shards)))
-        for ours, *shards in zip(self.parameters, *(r.parameters() for r in self.replicas), strict=True):
-            ours.grad = shards[0].grad
-            for other in shards[1:]:
-                if other.grad is not None and ours.grad is not None:
-                    ours.grad += other.grad
-            for each in shards:
-                each.grad = None
+        self.replicas.gather_gradients()
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip))
         loss = sum(losses)
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -177,13 +169,13 @@ class _Run:
             group["lr"] = rate
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self._share_statistics()
+        self.replicas.share_statistics()
         self._average_weights()
         return loss, norm, rate
 
     def _shard(self, shard: int) -> float:
         """Draw a shard, pass it forward and backward on its replica; its part of the loss."""
-        recipe, replica = self.plan.recipe, self.replicas[shard]
+        recipe, replica = self.plan.recipe, self.replicas.modules[shard]
         share = recipe.batch // recipe.shards
         drawn = [self.crops.draw(self.step, shard * share + i) for i in range(share)]
         light = torch.from_numpy(np.stack([d[0] for d in drawn])).to(self.device)  # [n, S, S, 3]
@@ -196,14 +188,6 @@ class _Run:
         loss = segmentation_loss(scores, labels, recipe.dice) / recipe.shards
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
-
-    @torch.no_grad()
-    def _share_statistics(self) -> None:
-        """Give the network, and every replica again, the mean of the replicas' running statistics."""
-        for ours, *shards in zip(self.net.buffers(), *(r.buffers() for r in self.replicas), strict=True):
-            ours.copy_(torch.stack(shards).mean(0) if ours.is_floating_point() else shards[0])
-            for each in shards:
-                each.copy_(ours)
 
     @torch.no_grad()
     def _average_weights(self) -> None:
@@ -253,11 +237,9 @@ class _Run:
             about = json.loads(metadata["state"])
             self.step, self.seconds = about["step"], about["seconds"]
             self.best_step, self.best_dice = about["best_step"], about["best_dice"]
-            for replica in self.replicas:
-                for mine, shared in zip(replica.buffers(), self.net.buffers(), strict=True):
-                    mine.copy_(shared)
-        _cut_back(self.folder / "log.csv", "step,loss,gradient_norm,rate,seconds", self.step)
-        _cut_back(self.folder / "validation.csv", "step,macro_dice", self.step)
+            self.replicas.restore_statistics()
+        cut_back(self.folder / "log.csv", "step,loss,gradient_norm,rate,seconds", self.step)
+        cut_back(self.folder / "validation.csv", "step,macro_dice", self.step)
 
     def finish(self) -> None:
         """Write the chosen weights."""
@@ -323,7 +305,7 @@ def read_log(path: Path) -> dict[str, list[float]]:
     return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
 
 
-def _cut_back(path: Path, header: str, step: int) -> None:
+def cut_back(path: Path, header: str, step: int) -> None:
     """Keep a log's rows up to `step`, whatever a killed process left behind them."""
     kept = [header]
     for line in path.read_text().splitlines()[1:] if path.exists() else []:

@@ -77,10 +77,15 @@ class Recipe:
 
 def make_recipe(values: object, base: Recipe | None = None, where: str = "recipe") -> Recipe:
     """`base` (the default recipe) with some keys changed; RecipeError on unknown keys and wrong types."""
+    return replace(base or Recipe(), **check_values(Recipe, values, where))
+
+
+def check_values(kind_of_recipe: type, values: object, where: str) -> dict[str, Any]:
+    """A mapping of some fields of a dataclass, numbers as its types want them; RecipeError on any other."""
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: a recipe is a mapping of keys, not {type(values).__name__}")
-    hints = get_type_hints(Recipe)
-    known = [f.name for f in fields(Recipe)]
+    hints = get_type_hints(kind_of_recipe)
+    known = [f.name for f in fields(kind_of_recipe)]
     checked = {}
     for key, value in values.items():
         if key not in known:
@@ -94,7 +99,7 @@ def make_recipe(values: object, base: Recipe | None = None, where: str = "recipe
         elif not isinstance(value, kind) or isinstance(value, bool):
             raise RecipeError(f"{where}: {key}={value!r}: give a value of type {kind.__name__}")
         checked[key] = value
-    return replace(base or Recipe(), **checked)
+    return checked
 
 
 def read_settings(pairs: list[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     def add(to: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = to.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.set_defaults(function=function)
-        if not function.startswith(("data:", "studies:", "reproduce:")):
+        if not function.startswith(("data:", "studies:", "reproduce:", "lits:")):
             made.add_argument(
                 "--plugin",
                 type=Path,
@@ -162,6 +162,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--to", required=True, metavar="SPEC")
     one.add_argument("--by", choices=("params", "flops", "time"), default="flops")
 
+    _lits_commands(commands, add)
     again = commands.add_parser("reproduce", help="run a paper's system as it describes it", allow_abbrev=False)
     again_commands = again.add_subparsers(dest="reproduce_command", required=True, metavar="PAPER")
     one = add(again_commands, "unet2015", "reproduce:unet2015", "U-Net on membranes in electron micrographs")
@@ -186,6 +187,39 @@ def make_parser() -> argparse.ArgumentParser:
     _study_arguments(one)
     one.set_defaults(match="flops")
     return parser
+
+
+def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+    lits = commands.add_parser("lits", help="liver and lesions in CT volumes, as Han 2017", allow_abbrev=False)
+    each = lits.add_subparsers(dest="lits_command", required=True, metavar="COMMAND")
+    one = add(each, "phantom", "lits:phantom", "write computed CT volumes in the layout of LiTS")
+    one.add_argument("folder", type=Path)
+    one.add_argument("--volumes", type=_positive, default=24)
+    one.add_argument("--seed", type=_natural, default=0)
+    one.add_argument("--size", type=_positive, default=192, help="px along x and y (192)")
+    one.add_argument("--pixel", type=float, default=1.1, metavar="MM", help="side of a pixel in mm, about (1.1)")
+    one = add(each, "prepare", "lits:prepare", "check a folder of LiTS and make the arrays that training reads")
+    one.add_argument("data", type=Path)
+    one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    one = add(each, "train", "lits:train", "train the liver network and the lesion network")
+    one.add_argument("prepared", type=Path)
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
+    one.add_argument("--full", action="store_true", help="the paper's width, crops and rate, for a GPU")
+    one.add_argument("--slices", type=_positive, help="adjacent slices in, an odd number (5)")
+    one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
+    one.add_argument("--seed", type=_natural, default=0)
+    one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states kept (20)")
+    _computing_arguments(one)
+    one = add(each, "predict", "lits:predict", "label CT volumes with a trained cascade")
+    one.add_argument("run", type=Path)
+    one.add_argument("volumes", type=Path, nargs="+", metavar="VOLUME|DIR", help="NIfTI files, or folders of LiTS")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    _computing_arguments(one)
+    one = add(each, "score", "lits:score", "score predicted labels as LiTS does")
+    one.add_argument("predicted", type=Path)
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of LiTS with the true labels")
+    one.add_argument("--against", type=Path, metavar="DIR", help="other predictions, compared volume by volume")
+    one.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")
 
 
 def _image_arguments(parser: argparse.ArgumentParser) -> None:

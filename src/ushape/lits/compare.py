@@ -1,0 +1,56 @@
+"""What one prediction is ahead of another by, on the same volumes: paired differences of Dice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ushape.errors import DataError
+from ushape.lits.score import Scores
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Mean over volumes of (this Dice - that Dice), its 95% interval (t over volumes) and p (signs flipped, two-sided).
+
+    volumes: those in which both have a Dice. better: in how many this one is the higher.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    volumes: int
+    better: int
+
+
+def ahead(this: dict[str, dict[str, Scores]], that: dict[str, dict[str, Scores]], organ: str) -> Ahead:
+    """Both as `score_folder` gives them, of the same data; DataError where fewer than two volumes have both scores.
+
+    A lesion that only one of the two sees in a volume without any gives that one 0 and the other none: the other is
+    then taken as 1, for it is right.
+    """
+    differences = []
+    for name in this:
+        ours, theirs = this[name][organ].dice, that[name][organ].dice
+        if not (math.isnan(ours) and math.isnan(theirs)):
+            differences.append((1.0 if math.isnan(ours) else ours) - (1.0 if math.isnan(theirs) else theirs))
+    if len(differences) < 2:
+        raise DataError(f"{organ}: {len(differences)} volumes to compare; give at least 2")
+    values = np.array(differences)
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
+    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return Ahead(mean, mean - reach, mean + reach, _p(values), len(values), int((values > 0).sum()))
+
+
+def _p(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+    """Share of the sign patterns whose mean lies at least as far from 0: all up to 2^14 of them, else 20,000 drawn."""
+    count = len(values)
+    if count <= 14:
+        signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
+        return float((np.abs(signs @ values) >= abs(values.sum()) - 1e-12).mean())
+    signs = np.random.default_rng(0).choice((-1, 1), (20_000, count))
+    return float((1 + (np.abs(signs @ values) >= abs(values.sum()) - 1e-12).sum()) / 20_001)

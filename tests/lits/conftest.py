@@ -19,9 +19,6 @@ from ushape.lits.train import train_cascade
 from ushape.threads import Lanes
 
 WriteNifti = Callable[..., Path]
-TINY = replace(
-    Recipe(), spec="unet[width=4,levels=3,activation=prelu]+residual", crop=32, batch=4, liver_steps=6, lesion_steps=6
-)
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +39,13 @@ def write_nifti() -> WriteNifti:
 
 
 @pytest.fixture(scope="session")
+def tiny() -> Recipe:
+    """A recipe of a few steps of a small network."""
+    spec = "unet[width=4,levels=3,activation=prelu]+residual"
+    return replace(Recipe(), spec=spec, crop=32, batch=4, liver_steps=6, lesion_steps=6)
+
+
+@pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three small volumes in the layout of LiTS."""
     folder = tmp_path_factory.mktemp("lits") / "data"
@@ -57,9 +61,9 @@ def prepared(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(prepared: Path, tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cascade after a few steps: a network with all its parts, that knows little."""
     folder = tmp_path_factory.mktemp("lits") / "run"
     with Lanes(1) as lanes:
-        train_cascade(prepared, folder, TINY, 0, lanes, torch.device("cpu"))
+        train_cascade(prepared, folder, tiny, 0, lanes, torch.device("cpu"))
     return folder

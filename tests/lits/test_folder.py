@@ -33,8 +33,13 @@ def test_the_folders_of_lits_are_taken_as_they_are(tmp_path: Path) -> None:
 
 def test_the_test_set_has_no_labels(tmp_path: Path) -> None:
     _touch(tmp_path, "test-volume-10.nii", "test-volume-2.nii")
-    assert [(c.name, c.segmentation) for c in find_cases(tmp_path, labelled=False)] == [("test-2", None), ("test-10", None)]
-    with pytest.raises(DataError, match=r"test-volume-10.nii: has no segmentation|test-volume-2.nii: has no segmentation"):
+    assert [(c.name, c.segmentation) for c in find_cases(tmp_path, labelled=False)] == [
+        ("test-2", None),
+        ("test-10", None),
+    ]
+    with pytest.raises(
+        DataError, match=r"test-volume-10.nii: has no segmentation|test-volume-2.nii: has no segmentation"
+    ):
         find_cases(tmp_path)
 
 
@@ -80,7 +85,7 @@ def test_labels_are_paired_voxel_for_voxel(tmp_path: Path, write_nifti) -> None:
     labels = open_labels(write_nifti(tmp_path / "segmentation-0.nii", marked, turned), volume)
     np.testing.assert_array_equal(labels.raw, volume.raw)
     assert labels.spacing == volume.spacing
-    with pytest.raises(DataError, match="has 4x4x5 voxels, volume-0.nii 3x4x5: they are no pair"):
+    with pytest.raises(DataError, match=r"has 4x4x5 voxels, volume-0\.nii 3x4x5: they are no pair"):
         open_labels(write_nifti(tmp_path / "segmentation-1.nii", np.zeros((4, 4, 5), np.int16)), volume)
 
 

@@ -27,14 +27,19 @@ def test_a_straight_line_stays_where_it_is_away_from_the_ends(old: int, new: int
     line = (np.arange(old) + 0.5) / old
     wanted = (np.arange(new) + 0.5) / new
     inside = np.abs(wanted - 0.5) < 0.5 - 1 / old - 1 / new
-    np.testing.assert_allclose((axis_weights(old, new) @ line)[inside], wanted[inside], atol=0.26 / new if new < old else 1e-5)
+    np.testing.assert_allclose(
+        (axis_weights(old, new) @ line)[inside], wanted[inside], atol=0.26 / new if new < old else 1e-5
+    )
 
 
 def test_the_same_grid_changes_nothing() -> None:
     np.testing.assert_array_equal(axis_weights(7, 7), np.eye(7, dtype=np.float32))
 
 
-@given(st.tuples(lengths, lengths, lengths), st.tuples(lengths, lengths, lengths), st.integers(0, 99))
+short = st.integers(1, 12)
+
+
+@given(st.tuples(short, short, short), st.tuples(short, short, short), st.integers(0, 99))
 def test_slice_by_slice_equals_all_at_once(old: tuple[int, ...], new: tuple[int, ...], seed: int) -> None:
     volume = np.random.default_rng(seed).normal(size=old).astype(np.float32)
     read: list[int] = []
@@ -44,7 +49,7 @@ def test_slice_by_slice_equals_all_at_once(old: tuple[int, ...], new: tuple[int,
         return volume[z]
 
     got = np.stack(list(resampled(slice_of, old, new)))
-    whole = np.einsum("zyx,az,by,cx->abc", volume, *map(axis_weights, old, new))
+    whole = np.einsum("zyx,az,by,cx->abc", volume, *map(axis_weights, old, new), optimize=True)
     np.testing.assert_allclose(got, whole, atol=1e-5)
     assert read == sorted(set(read)), "each slice is read once, in order"
 

@@ -7,6 +7,8 @@ labelled again, which gives the same numbers.
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
@@ -19,9 +21,7 @@ class Components:
     """Add the slices in order, then ask. A component has a size (voxels) and the largest value seen in it."""
 
     def __init__(self) -> None:
-        self._parent: list[int] = []
-        self._size: list[int] = []
-        self._most: list[float] = []
+        self._parent, self._size, self._most = array("q"), array("q"), array("f")  # of each piece, small in memory
         self._first: list[int] = []  # number of the first piece of each slice
         self._before: Ids | None = None
 
@@ -30,12 +30,12 @@ class Components:
         pieces, count = label(mask)
         base = len(self._parent)
         self._first.append(base)
-        self._parent += range(base, base + count)
-        self._size += np.bincount(pieces.ravel(), minlength=count + 1)[1:].tolist()
+        self._parent.extend(range(base, base + count))
+        self._size.extend(np.bincount(pieces.ravel(), minlength=count + 1)[1:].tolist())
         most = np.zeros(count + 1, np.float32)
         if values is not None:
             np.maximum.at(most, pieces[mask], values[mask])
-        self._most += most[1:].tolist()
+        self._most.extend(most[1:].tolist())
         now = np.where(mask, pieces + (base - 1), -1).astype(np.int64)
         if self._before is not None:
             touching = mask & (self._before >= 0)
@@ -53,7 +53,11 @@ class Components:
 
     def sizes(self) -> dict[int, int]:
         """Voxels of each component."""
-        return self._gathered(self._size, lambda a, b: a + b)
+        made: dict[int, int] = {}
+        for i, size in enumerate(self._size):
+            root = self._root(i)
+            made[root] = made.get(root, 0) + size
+        return made
 
     def largest(self) -> int | None:
         """The component of most voxels (of equals, the one met first); None where there is none."""
@@ -62,13 +66,10 @@ class Components:
 
     def most(self) -> dict[int, float]:
         """The largest value in each component."""
-        return self._gathered(self._most, max)
-
-    def _gathered(self, values: list, join) -> dict:  # type: ignore[type-arg, no-untyped-def]
         made: dict[int, float] = {}
-        for i, value in enumerate(values):
+        for i, most in enumerate(self._most):
             root = self._root(i)
-            made[root] = join(made[root], value) if root in made else value
+            made[root] = max(made.get(root, most), most)
         return made
 
     def _root(self, i: int) -> int:

@@ -28,6 +28,8 @@ Labels = NDArray[np.uint8]
 PLAUSIBLE = (0.05, 30.0)
 """mm: voxel sides outside of this are no CT's, but a header in another unit, or none."""
 
+_UNREADABLE = (OSError, ValueError, EOFError, zlib.error)
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -74,7 +76,7 @@ def open_volume(path: Path) -> Volume:
         raw, proxy = image.dataobj.get_unscaled(), image.dataobj
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+    except (*_UNREADABLE, nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
         raise DataError(f"{path}: cannot be read as NIfTI ({' '.join(str(error).split())[:120]})") from error
     finally:
         if unpacked is not None:

@@ -37,6 +37,8 @@ def test_from_a_phantom_to_scores(tmp_path: Path, tiny: Recipe, capsys: pytest.C
         assert _ushape("train", prepared, "--out", out, "--slices", slices, "--threads", 1, "--set", *settings) == 0
         assert _ushape("predict", out, data, "--out", f"{labels}-{slices}", "--threads", 1) == 0
     capsys.readouterr()
+    assert _ushape("predict", f"{run}-1", data, "--out", f"{labels}-5") == 2
+    assert "belongs to another prediction" in capsys.readouterr().err
     words = (f"{labels}-5", "--data", data, "--against", f"{labels}-1", "--json", tmp_path / "scores.json")
     assert _ushape("score", *words) == 0
     printed = capsys.readouterr().out

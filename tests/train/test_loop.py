@@ -325,7 +325,13 @@ def test_a_signal_in_the_middle_of_a_step_does_not_tear_the_state(
     [(Replicas, "share_statistics"), (loop._Run, "_average_weights"), (loop._Run, "_validate")],
 )
 def test_signals_between_the_parts_of_a_step_do_not_tear_the_state(
-    tmp_path: Path, plan: RunPlan, uninterrupted: Path, part: type, method: str, times: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    plan: RunPlan,
+    uninterrupted: Path,
+    part: type,
+    method: str,
+    times: int,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     whole, calls = getattr(part, method), [0]
     with monkeypatch.context() as patch:

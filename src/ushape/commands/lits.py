@@ -48,6 +48,7 @@ def predict(options: argparse.Namespace) -> None:
     from ushape.lits.folder import find_cases, labels_name
     from ushape.nets.device import pick_device
     from ushape.threads import Lanes, cores
+    from ushape.train.run import claim
 
     paths: list[Path] = []
     for given in options.volumes:
@@ -59,6 +60,7 @@ def predict(options: argparse.Namespace) -> None:
         )
     with Lanes(options.threads or cores()) as lanes, Bar("% of a volume", 100 * len(outs)) as advance:
         cascade = Cascade(options.run, pick_device(options.device), lanes)
+        claim(options.out, options.out / "networks.yaml", cascade.about, "prediction")
         for i, (out, path) in enumerate(outs.items()):
             if not out.exists():
                 cascade.predict(path, out, lambda share, i=i: advance(int(100 * (i + share))))  # type: ignore[misc]

@@ -11,6 +11,7 @@ file that is written). Nothing else grows with the volume.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -87,12 +88,14 @@ class Box:
 
 
 class Cascade:
-    """The two networks of a run's folder."""
+    """The two networks of a run's folder; `about` tells them from others."""
 
     def __init__(self, run: Path, device: torch.device, lanes: Lanes) -> None:
         made = {}
+        self.about: dict[str, str] = {}
         for stage in STAGES:
             weights = load_weights(run / stage)
+            self.about[stage] = hashlib.sha256((run / stage / "weights.safetensors").read_bytes()).hexdigest()
             if weights.about.get("lits") != stage:
                 raise RunError(f"{run / stage}: is no {stage} network of `ushape lits train`")
             made[stage] = Predictor(weights.net, weights.about["slices"], device, weights.about["precision"], lanes)

@@ -26,7 +26,7 @@ class Crops:
 
     def __init__(self, cases: Sequence[Prepared], size: int, slices: int, balanced: float, seed: int) -> None:
         self.cases, self.size, self.slices, self.balanced, self.seed = cases, size, slices, balanced, seed
-        classes = range(1, 1 + max(int(case.labels.max()) for case in cases))
+        classes = range(1, 1 + max(int(case.labels.max()) for case in cases)) if balanced else ()  # reads all labels
         self._places = {c: [p for case in cases if (p := _some(case, c, seed)) is not None] for c in classes}
 
     def draw(self, step: int, place: int) -> tuple[Float, Labels]:

@@ -37,10 +37,11 @@ def measure(mode: str, data: Path) -> float:
     from ushape.nets.unet import build
     from ushape.nets.weights import as_input
     from ushape.threads import Lanes, cores
-    from ushape.train.loop import _Run, read_log, train
+    from ushape.train.loop import _Run, train
     from ushape.train.losses import segmentation_loss
     from ushape.train.recipe import Recipe, make_recipe
     from ushape.train.run import RunPlan
+    from ushape.train.steps import read_log
 
     rois = tuple(find_rois(data))
     recipe = make_recipe({"steps": STEPS})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: see ushape.threads
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from PIL import Image
 from ushape.data.rois import Pixels, Roi
 
 Bytes = NDArray[np.uint8]
+Run = Callable[..., SimpleNamespace]
 WriteRois = Callable[..., Path]
 MakePixels = Callable[..., Pixels]
 
@@ -34,6 +37,23 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("USHAPE_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run a command in this process: its exit code, and what it wrote to stdout and stderr."""
+    from ushape.cli import main
+
+    def go(*words: object) -> SimpleNamespace:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        written = capsys.readouterr()
+        return SimpleNamespace(code=caught.value.code, out=written.out, err=written.err)
+
+    kept = signal.getsignal(signal.SIGTERM)
+    yield go
+    signal.signal(signal.SIGTERM, kept)
 
 
 @pytest.fixture(scope="session")

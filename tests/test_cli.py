@@ -8,10 +8,9 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,27 +33,6 @@ COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "study
 COMMANDS += ["study resume", "study power", "report", "predict", "mods", "nets"]
 
 Run = Callable[..., SimpleNamespace]
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    kept = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, kept)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: its exit code, and what it wrote to stdout and stderr."""
-
-    def go(*words: object) -> SimpleNamespace:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
-        written = capsys.readouterr()
-        return SimpleNamespace(code=caught.value.code, out=written.out, err=written.err)
-
-    return go
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 
-from ushape.cli import main
 from ushape.data.phantom import write_phantom
 from ushape.files import read_yaml
 from ushape.study import pool
@@ -59,24 +57,9 @@ class InProcess:
 
 
 @pytest.fixture(autouse=True)
-def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    kept = signal.getsignal(signal.SIGTERM)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool.subprocess, "Popen", InProcess)
     monkeypatch.setattr(InProcess, "left", 10**9)
-    yield
-    signal.signal(signal.SIGTERM, kept)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def go(*words: object) -> SimpleNamespace:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
-        written = capsys.readouterr()
-        return SimpleNamespace(code=caught.value.code, out=written.out, err=written.err)
-
-    return go
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from ushape.lits.train import Training, train_cascade
 from ushape.nets.unet import build
 from ushape.nets.weights import load_weights
 from ushape.threads import Lanes
-from ushape.train.loop import read_log
+from ushape.train.steps import read_log
 
 CPU = torch.device("cpu")
 STAGES = ("liver", "lesion")

@@ -13,7 +13,7 @@ from ushape.files import read_json
 from ushape.nets.spec import parse
 from ushape.reproduce import degradation, depth_figure
 from ushape.reproduce.degradation import BLOCKS, DEPTHS, NORMS, Point, change, final_loss, spec, sweep, verdicts
-from ushape.train.loop import read_log
+from ushape.train.steps import read_log
 
 
 def points(losses: dict[tuple[str, int], tuple[float | None, ...]]) -> list[Point]:

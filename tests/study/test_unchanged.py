@@ -185,4 +185,7 @@ def test_copies_of_plugins_are_run_if_they_are_what_the_study_began_with(tmp_pat
 
 
 def test_a_folder_without_a_study_has_no_plugins(tmp_path: Path):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text("raise AssertionError('was run')")
     load_copies(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["plugins"]

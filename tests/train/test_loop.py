@@ -29,10 +29,12 @@ from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.score import macro_dice
 from ushape.threads import Lanes
 from ushape.train import loop
-from ushape.train.loop import learning_rate, read_log, train, validation_steps
+from ushape.train import steps as stepping
+from ushape.train.loop import learning_rate, train, validation_steps
 from ushape.train.recipe import Recipe
 from ushape.train.replicas import Replicas
 from ushape.train.run import RunPlan, open_run
+from ushape.train.steps import read_log
 
 CPU = torch.device("cpu")
 ALWAYS = {"save_every": 0.0}
@@ -351,14 +353,14 @@ def test_signals_between_the_parts_of_a_step_do_not_tear_the_state(
 def test_a_second_signal_while_saving_leaves_no_half_file(
     tmp_path: Path, plan: RunPlan, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    whole = loop.save_tensors
+    whole = stepping.save_tensors
     with monkeypatch.context() as patch:
 
         def interrupted(*given: Any) -> None:
             os.kill(os.getpid(), signal.SIGINT)
             whole(*given)
 
-        patch.setattr(loop, "save_tensors", interrupted)
+        patch.setattr(stepping, "save_tensors", interrupted)
         at_loss(patch, 13, send(signal.SIGINT))
         assert ushape(command(plan, tmp_path / "run", "--save-every", "1000000")) == 130
     left = [p.name for p in (tmp_path / "run").iterdir() if p.name.endswith(".part")]

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from ushape.errors import DataError
 from ushape.lits.score import Scores
+from ushape.study.statistics import mean_interval
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,7 @@ def ahead(this: dict[str, dict[str, Scores]], that: dict[str, dict[str, Scores]]
     if len(differences) < 2:
         raise DataError(f"{organ}: {len(differences)} volumes to compare; give at least 2")
     values = np.array(differences)
-    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
-    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return Ahead(mean, mean - reach, mean + reach, _p(values), len(values), int((values > 0).sum()))
+    return Ahead(*mean_interval(values), _p(values), len(values), int((values > 0).sum()))
 
 
 def _p(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

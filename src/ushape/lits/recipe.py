@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ushape.errors import RecipeError
 from ushape.nets.spec import parse
-from ushape.train.recipe import check_values, read_settings
+from ushape.train.recipe import check_bounds, check_shards, check_values, read_settings
 
 Stage = Literal["liver", "lesion"]
 STAGES: tuple[Stage, Stage] = ("liver", "lesion")
@@ -51,13 +51,10 @@ class Recipe:
             "lesion_steps": (1, 10**7), "rate": (1e-7, 10), "decay": (0.01, 1), "momentum": (0, 0.9999),
             "weight_decay": (0, 1), "balanced": (0, 1),
         }  # fmt: skip
-        for key, (low, high) in bounds.items():
-            if not low <= getattr(self, key) <= high:
-                raise RecipeError(f"recipe: {key}={getattr(self, key)!r} is out of range: give {low:g} to {high:g}")
+        check_bounds(self, bounds)
         if self.slices % 2 == 0:
             raise RecipeError(f"recipe: slices={self.slices} has no slice in the middle: give an odd number")
-        if self.batch % self.shards:
-            raise RecipeError(f"recipe: batch={self.batch} does not divide into shards={self.shards} equal parts")
+        check_shards(self.batch, self.shards)
 
     def steps(self, stage: Stage) -> int:
         return self.liver_steps if stage == "liver" else self.lesion_steps

@@ -5,10 +5,8 @@ The same to the last bit with one lane or many, and after any interruption; see 
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +17,17 @@ from torch.nn import functional as F
 from ushape import __version__
 from ushape.errors import RunError, SpecError
 from ushape.files import cannot_write
-from ushape.interrupts import Deferred
 from ushape.lits.crops import Crops
 from ushape.lits.prepare import open_prepared
 from ushape.lits.recipe import CLASS_WEIGHTS, STAGES, Recipe, Stage
 from ushape.nets.device import autocast, pick_precision
-from ushape.nets.parts.plain import Dropout
+from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.unet import Network, build
-from ushape.nets.weights import load_tensors, save_tensors, save_weights
+from ushape.nets.weights import save_weights
 from ushape.threads import Lanes
-from ushape.train.loop import cut_back
 from ushape.train.replicas import Replicas
 from ushape.train.run import claim
-
-Progress = Callable[[int, float], None]
-"""Called after each step with the number of steps done, of both networks together, and the loss."""
+from ushape.train.steps import LOG, STATE, Progress, cut_back, load_state, save_state, take_steps
 
 
 def train_cascade(
@@ -48,8 +42,8 @@ def train_cascade(
 ) -> None:
     """Train both networks into folder/liver and folder/lesion, going on from what is found there.
 
-    RunError where the folder is another run's, a loss is not finite, or the disk is full; DataError where `data` is not
-    prepared.
+    `progress` hears of the steps of both networks together. RunError where the folder is another run's, a loss is not
+    finite, or the disk is full; DataError where `data` is not prepared.
     """
     cases = {stage: open_prepared(data, stage) for stage in STAGES}
     content = {
@@ -103,29 +97,8 @@ class Training:
     def fit(self, progress: Progress, save_every: float) -> None:
         """Train to the last step; log.csv has a row a step, `seconds` of the processor's time."""
         self._load()
-        progress(self.step, math.nan)
-        start, last_save, save_cost = time.process_time() - self.seconds, time.monotonic(), 0.0
-        with (self.folder / "log.csv").open("a", newline="") as log, Deferred() as signals:
-            while self.step < self.recipe.steps(self.stage):
-                try:
-                    loss = self._update()
-                except RunError:
-                    self._save()  # of the step before: nothing of this one is in it
-                    raise
-                self.step += 1
-                self.seconds = time.process_time() - start
-                log.write(f"{self.step},{loss:.6g},{self.seconds:.3f}\n")
-                log.flush()
-                try:
-                    progress(self.step, loss)
-                    signals.check()
-                except KeyboardInterrupt:
-                    self._save()
-                    raise
-                now = time.monotonic()
-                if now - last_save > max(save_every, 50 * save_cost):  # at most 2% of the time
-                    self._save()
-                    last_save, save_cost = time.monotonic(), time.monotonic() - now
+        steps, clock = self.recipe.steps(self.stage), time.process_time
+        take_steps(self, steps, lambda: (self._update(),), self._save, progress, save_every, clock=clock)
 
     def finish(self, cases: object) -> None:
         """Write the weights and remove the state."""
@@ -139,7 +112,7 @@ class Training:
             "cases": cases,
         }
         save_weights(self.folder / "weights.safetensors", self.net.eval(), about)
-        (self.folder / "state.safetensors").unlink(missing_ok=True)
+        (self.folder / STATE).unlink(missing_ok=True)
 
     def _update(self) -> float:
         """One step: its loss; RunError where it is not finite."""
@@ -163,9 +136,7 @@ class Training:
         drawn = [self.crops.draw(self.step, shard * share + i) for i in range(share)]
         image = torch.from_numpy(np.stack([d[0] for d in drawn])).to(self.device)  # [n, slices, S, S]
         labels = torch.from_numpy(np.stack([d[1] for d in drawn])).to(self.device)  # [n, S, S]
-        for module in replica.modules():
-            if isinstance(module, Dropout):
-                module.generator.manual_seed((self.seed * 1_000_003 + self.step) * 64 + shard)
+        seed_dropout(replica, (self.seed * 1_000_003 + self.step) * 64 + shard)
         with autocast(self.precision, self.device):
             scores = replica(image.contiguous(memory_format=torch.channels_last))
         finest = scores[0] if isinstance(scores, list) else scores
@@ -182,17 +153,9 @@ class Training:
         return state
 
     def _save(self) -> None:
-        copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in self._state().items()}
-        about = {"step": self.step, "seconds": self.seconds}
-        save_tensors(self.folder / "state.safetensors", copies, {"state": json.dumps(about)})
+        save_state(self, self._state())
 
     def _load(self) -> None:
-        path = self.folder / "state.safetensors"
-        if path.exists():
-            tensors, metadata = load_tensors(path)
-            for name, mine in self._state().items():
-                mine.detach().copy_(tensors[name])
-            about = json.loads(metadata["state"])
-            self.step, self.seconds = about["step"], about["seconds"]
+        if load_state(self, self._state()):
             self.replicas.restore_statistics()
-        cut_back(self.folder / "log.csv", "step,loss,seconds", self.step)
+        cut_back(self.folder / LOG, "step,loss,seconds", self.step)

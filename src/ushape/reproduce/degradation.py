@@ -18,17 +18,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 from ushape.data.rois import find_rois
 from ushape.errors import RunError
 from ushape.files import read_json, write_json
 from ushape.nets.spec import parse
 from ushape.study.pool import Job, State, last_step, run_jobs
+from ushape.study.statistics import mean_interval
 from ushape.threads import Lanes
-from ushape.train.loop import Diverged, read_log, train
+from ushape.train.loop import Diverged, train
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan, open_run, read_run, work
+from ushape.train.steps import read_log
 
 DEPTHS = (1, 2, 4, 8)
 BLOCKS = {"plain": "", "residual": "+residual[every=2]"}
@@ -109,12 +110,8 @@ class Change:
 
 def change(one: Sequence[float | None], other: Sequence[float | None]) -> Change:
     """`one` minus `other`, paired by seed."""
-    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
-    if len(pairs) < len(one):
-        return Change(None, None, None)
-    own = np.array([a - b for a, b in pairs])
-    reach = float(stats.t.isf((1 - CONFIDENCE) / 2, len(own) - 1) * own.std(ddof=1) / np.sqrt(len(own)))
-    return Change(float(own.mean()), float(own.mean()) - reach, float(own.mean()) + reach)
+    own = [a - b for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    return Change(*mean_interval(own, CONFIDENCE)) if len(own) == len(one) else Change(None, None, None)
 
 
 def verdicts(points: Sequence[Point]) -> list[dict[str, Any]]:

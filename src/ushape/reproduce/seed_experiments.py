@@ -19,6 +19,7 @@ from scipy import stats
 from ushape.errors import DataError
 from ushape.nets.budget import match
 from ushape.nets.spec import Spec, parse
+from ushape.study.statistics import mean_interval
 
 PUBLISHED = "published_pixel_accuracy.csv"
 """In the folder of ROIs: a row for each ROI, the columns of NETWORKS."""
@@ -41,8 +42,6 @@ NETWORKS = {
 
 ORDER = ("other", "tumor", "stroma", "inflammatory", "necrosis")
 """Classes in the order in which the author printed confusion matrices."""
-
-CONFIDENCE = 0.95
 
 
 def specs(classes: int = 5) -> list[Spec]:
@@ -74,7 +73,7 @@ def read_published(data: Path) -> dict[str, dict[str, float]]:
 class Row:
     """One network: mean pixel accuracy over the ROIs and its difference to the baseline, published and ours.
 
-    Intervals are Student's t over the ROIs, paired: of one training each, so the luck of a run is not in them.
+    Intervals are Student's t at 95% over the ROIs, paired: of one training each, so the luck of a run is not in them.
     """
 
     network: str
@@ -104,9 +103,9 @@ def compare(published: Mapping[str, Mapping[str, float]], results: Mapping[str, 
                 NETWORKS[column],
                 arm["name"],
                 float(theirs.mean()),
-                None if baseline else _interval(theirs - first_published),
+                None if baseline else mean_interval(theirs - first_published),
                 float(own.mean()),
-                None if baseline else _interval(own - first),
+                None if baseline else mean_interval(own - first),
                 {r: (values[r], mine[r]) for r in rois},
             )
         )
@@ -132,10 +131,3 @@ def _ours(results: Mapping[str, Any]) -> list[dict[str, float]]:
         {name.split("-DX")[0]: roi["arms"][arm["name"]]["accuracy"] for name, roi in results["rois"].items()}
         for arm in results["arms"]
     ]
-
-
-def _interval(values: np.ndarray[Any, Any]) -> tuple[float, float, float]:
-    """Mean, low, high."""
-    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
-    reach = float(stats.t.isf((1 - CONFIDENCE) / 2, len(values) - 1)) * error
-    return mean, mean - reach, mean + reach

@@ -31,7 +31,7 @@ from ushape.study.maps import Maps, read_maps, summarise
 from ushape.study.pictures import draw_pictures
 from ushape.study.runner import is_finished
 from ushape.study.unchanged import check_unchanged
-from ushape.train.loop import read_log
+from ushape.train.steps import read_log
 
 REMEDY = "remove its folder, then `ushape study resume`"
 
@@ -52,7 +52,7 @@ def write_results(
     groups = grouping(study.recipe.grouping)
     rois = {roi.name: roi for roi in find_rois(study.data, study.mpp)}
     fold_of = {p: k for k, fold in enumerate(study.folds, 1) for p in fold.test}
-    evidence = _evidence(study, folder)
+    evidence, sure = _read_scores(study, folder)
     inference = Inference(study, evidence, rois)
     for roi in rois.values():
         draw_pictures(folder, study, roi, fold_of[roi.patient], groups)
@@ -74,7 +74,7 @@ def write_results(
         "recipe": study.recipe.to_dict(),
         "versions": read_yaml(folder / "study.yaml")["versions"],
         "margin": study.margin,
-        "arms": [_arm(study, folder, arm, evidence, rois, tolerance, watch) for arm in study.arms],
+        "arms": [_arm(study, folder, arm, evidence, sure[arm], rois, tolerance, watch) for arm in study.arms],
         "comparisons": inference.comparisons(),
         "ranks": inference.ranks(),
         "design": _design(study.design),
@@ -89,17 +89,20 @@ def write_results(
     return results
 
 
-def _evidence(study: Study, folder: Path) -> Evidence:
+def _read_scores(study: Study, folder: Path) -> tuple[Evidence, dict[str, Calibration]]:
+    """The confusion matrices that all runs left, and the calibration of each arm over its runs."""
     found: Evidence = {}
+    sure: dict[str, list[Calibration]] = {arm: [] for arm in study.arms}
     for arm, fold, seed in study.runs():
         path = folder / study.run_folder(arm, fold, seed) / "rois.json"
         matrices = found.setdefault((arm, seed), {})
         try:
             for roi, entry in read_json(path).items():
                 matrices[roi] = np.array(entry["confusion"], np.int64)
-        except (KeyError, TypeError, AttributeError) as error:
+                sure[arm].append(Calibration.from_dict(entry["calibration"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"{path}: is damaged ({error!r}): {REMEDY}") from error
-    return found
+    return found, {arm: reduce(add, each) for arm, each in sure.items()}
 
 
 def _arm(
@@ -107,6 +110,7 @@ def _arm(
     folder: Path,
     arm: str,
     evidence: Evidence,
+    sure: Calibration,
     rois: dict[str, Roi],
     tolerance: float,
     watch: Callable[[], None],
@@ -117,8 +121,13 @@ def _arm(
             matrices[f"{roi}@{seed}"], patients[f"{roi}@{seed}"] = matrix, rois[roi].patient
     made = summary(matrices, patients, groups.classes)
     absent = made.pop("absent")
-    runs = [folder / study.run_folder(*run) for run in study.runs() if run[0] == arm]
-    minutes = sum(read_log(run / "log.csv")["seconds"][-1] for run in runs) / 60
+    maps: list[Maps] = []
+    runs = [run for run in study.runs() if run[0] == arm]
+    for run in runs:
+        tested = [roi for roi in rois.values() if roi.patient in study.folds[run[1] - 1].test]
+        maps += read_maps(folder / study.run_folder(*run), tested, study.recipe.mpp, groups, tolerance).values()
+        watch()
+    minutes = sum(read_log(folder / study.run_folder(*run) / "log.csv")["seconds"][-1] for run in runs) / 60
     return {
         "name": spec.name,
         "folder": arm,
@@ -127,26 +136,9 @@ def _arm(
         "confusion": made.pop("confusion"),
         "scores": made,
         "absent": absent,
-        "measures": _measures(runs, rois, study.recipe.mpp, groups, tolerance, watch),
+        "measures": summarise(maps, groups.classes, tolerance)
+        | {"calibration": {"error": plain(sure.error)} | sure.to_dict()},
     }
-
-
-def _measures(
-    runs: list[Path], rois: dict[str, Roi], mpp: float, groups: Grouping, tolerance: float, watch: Callable[[], None]
-) -> dict[str, Any]:
-    """What an arm's label maps and confidence tell: borders, small images, calibration."""
-    maps: list[Maps] = []
-    sure: list[Calibration] = []
-    for run in runs:
-        told = read_json(run / "rois.json")
-        maps += read_maps(run, [rois[name] for name in told], mpp, groups, tolerance).values()
-        try:
-            sure += [Calibration.from_dict(each["calibration"]) for each in told.values()]
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{run / 'rois.json'}: is damaged ({error!r}): {REMEDY}") from error
-        watch()
-    total = reduce(add, sure)
-    return summarise(maps, groups.classes, tolerance) | {"calibration": {"error": plain(total.error)} | total.to_dict()}
 
 
 def _design(design: Design | None) -> dict[str, Any] | None:

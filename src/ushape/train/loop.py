@@ -1,4 +1,4 @@
-"""One training run, from a plan to weights: the whole loop, to be read from top to bottom.
+"""One training run, from a plan to weights, to be read from top to bottom; `ushape.train.steps` repeats the step.
 
 Every step cuts its batch into `shards` of equal size. Each shard is drawn, augmented, passed forward and backward by
 one lane (see `ushape.threads`) on a replica of the network: replicas share parameters, and have gradients and
@@ -10,11 +10,8 @@ fails leaves no trace: the network itself changes only when all of its shards ar
 from __future__ import annotations
 
 import copy
-import csv
-import json
 import math
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +23,11 @@ from ushape.data.classes import grouping
 from ushape.data.crops import Crops, CropSettings
 from ushape.data.rois import Pixels, open_pixels
 from ushape.errors import RunError
-from ushape.files import cannot_write, remove_parts, write_json, write_text
-from ushape.interrupts import Deferred
+from ushape.files import cannot_write, remove_parts, write_json
 from ushape.nets.device import autocast, pick_precision
-from ushape.nets.parts.plain import Dropout
+from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.unet import Network, build
-from ushape.nets.weights import as_input, load_tensors, load_weights, save_tensors, save_weights
+from ushape.nets.weights import as_input, load_weights, save_weights
 from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.outputs import save_labels
 from ushape.predict.score import macro_dice, plain
@@ -40,9 +36,7 @@ from ushape.train.losses import segmentation_loss
 from ushape.train.recipe import Recipe
 from ushape.train.replicas import Replicas
 from ushape.train.run import RunPlan, pretrained
-
-Progress = Callable[[int, float], None]
-"""Called after each step with the number of steps done and the loss."""
+from ushape.train.steps import LOG, STATE, Progress, cut_back, load_state, save_state, take_steps
 
 
 class Diverged(RunError):
@@ -75,7 +69,7 @@ def train(
             run = _Run(plan, folder, lanes, device, pixels, validation)
             run.fit(progress, save_every, validation_steps(recipe) if looks is None else looks)
             run.finish()
-        (folder / "state.safetensors").unlink(missing_ok=True)
+        (folder / STATE).unlink(missing_ok=True)
         if plan.test and not (folder / "rois.json").exists():
             score_test(plan, folder, lanes, device)
     except OSError as error:
@@ -123,33 +117,14 @@ class _Run:
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def fit(self, progress: Progress, save_every: float, looks: Collection[int]) -> None:
-        recipe = self.plan.recipe
+        """Take the steps that are left; after those of `looks` the validation patients are scored."""
+
+        def after() -> None:
+            if self.validation and self.step in looks:
+                self._validate()
+
         self._load()
-        progress(self.step, math.nan)
-        start, last_save, save_cost = time.monotonic() - self.seconds, time.monotonic(), 0.0
-        with (self.folder / "log.csv").open("a", newline="") as log, Deferred() as signals:
-            while self.step < recipe.steps:
-                try:
-                    loss, norm, rate = self._update()
-                except RunError:
-                    self._save()  # of the step before: nothing of this one is in it
-                    raise
-                self.step += 1
-                self.seconds = time.monotonic() - start
-                log.write(f"{self.step},{loss:.6g},{norm:.6g},{rate:.6g},{self.seconds:.3f}\n")
-                log.flush()
-                if self.validation and self.step in looks:
-                    self._validate()
-                try:
-                    progress(self.step, loss)
-                    signals.check()
-                except KeyboardInterrupt:
-                    self._save()
-                    raise
-                now = time.monotonic()
-                if now - last_save > max(save_every, 50 * save_cost):  # at most 2% of the time
-                    self._save()
-                    last_save, save_cost = time.monotonic(), time.monotonic() - now
+        take_steps(self, self.plan.recipe.steps, self._update, self._save, progress, save_every, after)
 
     def _update(self) -> tuple[float, float, float]:
         """One optimisation step: its loss, gradient norm and learning rate; Diverged where they are not finite."""
@@ -180,9 +155,7 @@ class _Run:
         drawn = [self.crops.draw(self.step, shard * share + i) for i in range(share)]
         light = torch.from_numpy(np.stack([d[0] for d in drawn])).to(self.device)  # [n, S, S, 3]
         labels = torch.from_numpy(np.stack([d[1] for d in drawn])).to(self.device)  # [n, S, S]
-        for module in replica.modules():
-            if isinstance(module, Dropout):
-                module.generator.manual_seed((self.plan.seed * 1_000_003 + self.step) * 64 + shard)
+        seed_dropout(replica, (self.plan.seed * 1_000_003 + self.step) * 64 + shard)
         with autocast(self.precision, self.device):
             scores = replica(as_input(light).contiguous(memory_format=torch.channels_last))
         loss = segmentation_loss(scores, labels, recipe.dice) / recipe.shards
@@ -222,23 +195,17 @@ class _Run:
 
     def _save(self) -> None:
         tensors = self._state() | {f"best.{k}": v for k, v in self.best.items()}
-        about = {"step": self.step, "seconds": self.seconds, "best_step": self.best_step, "best_dice": self.best_dice}
-        copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
-        save_tensors(self.folder / "state.safetensors", copies, {"state": json.dumps(about)})
+        save_state(self, tensors, best_step=self.best_step, best_dice=self.best_dice)
 
     def _load(self) -> None:
-        """Go on from state.safetensors where there is one; logs are cut back to its step."""
-        path = self.folder / "state.safetensors"
-        if path.exists():
-            tensors, metadata = load_tensors(path)
-            for name, mine in self._state().items():
-                mine.detach().copy_(tensors[name])
+        """Go on from the state where there is one; logs are cut back to its step."""
+        found = load_state(self, self._state())
+        if found:
+            tensors, about = found
             self.best = {k[5:]: v.to(self.device) for k, v in tensors.items() if k.startswith("best.")}
-            about = json.loads(metadata["state"])
-            self.step, self.seconds = about["step"], about["seconds"]
             self.best_step, self.best_dice = about["best_step"], about["best_dice"]
             self.replicas.restore_statistics()
-        cut_back(self.folder / "log.csv", "step,loss,gradient_norm,rate,seconds", self.step)
+        cut_back(self.folder / LOG, "step,loss,gradient_norm,rate,seconds", self.step)
         cut_back(self.folder / "validation.csv", "step,macro_dice", self.step)
 
     def finish(self) -> None:
@@ -294,22 +261,3 @@ def validation_steps(recipe: Recipe) -> frozenset[int]:
     """The steps after which the validation patients are scored: evenly over the last half, the last step included."""
     count = recipe.validations
     return frozenset(max(1, round(recipe.steps * (0.5 + 0.5 * i / count))) for i in range(1, count + 1))
-
-
-def read_log(path: Path) -> dict[str, list[float]]:
-    """Columns of log.csv or validation.csv by name; empty where there is no file."""
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
-
-
-def cut_back(path: Path, header: str, step: int) -> None:
-    """Keep a log's rows up to `step`, whatever a killed process left behind them."""
-    kept = [header]
-    for line in path.read_text().splitlines()[1:] if path.exists() else []:
-        first, comma, _ = line.partition(",")
-        if comma and first.isdigit() and int(first) <= step and line.count(",") == header.count(","):
-            kept.append(line)
-    write_text(path, "\n".join(kept) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -65,11 +66,8 @@ class Recipe:
             "weight_decay": (0, 1),
             "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "validations": (1, 1000),
         }  # fmt: skip
-        for key, (low, high) in bounds.items():
-            if not low <= getattr(self, key) <= high:
-                raise RecipeError(f"recipe: {key}={getattr(self, key)!r} is out of range: give {low:g} to {high:g}")
-        if self.batch % self.shards:
-            raise RecipeError(f"recipe: batch={self.batch} does not divide into shards={self.shards} equal parts")
+        check_bounds(self, bounds)
+        check_shards(self.batch, self.shards)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,6 +98,19 @@ def check_values(kind_of_recipe: type, values: object, where: str) -> dict[str, 
             raise RecipeError(f"{where}: {key}={value!r}: give a value of type {kind.__name__}")
         checked[key] = value
     return checked
+
+
+def check_bounds(recipe: object, bounds: Mapping[str, tuple[float, float]], where: str = "recipe: ") -> None:
+    """RecipeError where an attribute of a recipe lies outside its (lowest, highest) value."""
+    for key, (low, high) in bounds.items():
+        if not low <= getattr(recipe, key) <= high:
+            raise RecipeError(f"{where}{key}={getattr(recipe, key)!r} is out of range: give {low:g} to {high:g}")
+
+
+def check_shards(batch: int, shards: int) -> None:
+    """RecipeError where a batch does not divide into equal shards."""
+    if batch % shards:
+        raise RecipeError(f"recipe: batch={batch} does not divide into shards={shards} equal parts")
 
 
 def read_settings(pairs: list[str]) -> dict[str, Any]:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import torch
 
     from ushape.threads import Lanes
-    from ushape.train.loop import Progress
     from ushape.train.recipe import Recipe
+    from ushape.train.steps import Progress
 
 REACH = 10.0
 """Rates are looked for from 1 / REACH to REACH times the recipe's."""
@@ -205,7 +205,7 @@ class _Watched:
 
     def look(self) -> None:
         """Report what validation.csv has anew. It holds what a resumed trial saw before, too."""
-        from ushape.train.loop import read_log
+        from ushape.train.steps import read_log
 
         log, seen = read_log(self.validation), {step for step, _ in self.looks}
         for step, dice in zip(log.get("step", []), log.get("macro_dice", []), strict=True):
@@ -217,7 +217,8 @@ class _Watched:
 def _try(
     plan: RunPlan, folder: Path, watched: _Watched, lanes: Lanes, device: torch.device, save_every: float
 ) -> Trial:
-    from ushape.train.loop import Diverged, read_log, train
+    from ushape.train.loop import Diverged, train
+    from ushape.train.steps import read_log
 
     rate, last = plan.recipe.rate, look_steps(plan.recipe.steps)[-1]
     open_run(folder, plan)

@@ -133,6 +133,13 @@ class Dropout(nn.Module):
         return x * (keep.to(x.device, x.dtype) / (1 - self.p))[:, :, None, None]
 
 
+def seed_dropout(net: nn.Module, seed: int) -> None:
+    """Have every Dropout of a network draw its masks from this seed on."""
+    for module in net.modules():
+        if isinstance(module, Dropout):
+            module.generator.manual_seed(seed)
+
+
 class StochasticDepth(Dropout):
     """A residual's branch, left out for a whole image with probability p (Huang et al. 2016, arXiv:1603.09382)."""
 

@@ -5,10 +5,8 @@ The network's weights start from N(0, sqrt(2 / N)), N the inputs of one neuron (
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +17,15 @@ from torch.nn import functional as F
 
 from ushape import __version__
 from ushape.errors import RunError
-from ushape.files import cannot_write, write_text
-from ushape.interrupts import Deferred
+from ushape.files import cannot_write
 from ushape.nets.device import autocast, pick_precision
-from ushape.nets.parts.plain import Dropout
+from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.unet import Network, build
-from ushape.nets.weights import load_tensors, load_weights, save_tensors, save_weights
+from ushape.nets.weights import load_weights, save_weights
 from ushape.reproduce.unet2015.settings import Settings
 from ushape.reproduce.unet2015.stack import Stack
 from ushape.reproduce.unet2015.tiles import Tiles
-
-Progress = Callable[[int, float], None]
-HEADER = "step,loss,rate,seconds"
+from ushape.train.steps import LOG, STATE, Progress, cut_back, load_state, save_state, take_steps
 
 
 def start_network(settings: Settings) -> Network:
@@ -102,36 +97,19 @@ class _Run:
         self.step, self.seconds = 0, 0.0
 
     def fit(self, progress: Progress, save_every: float) -> None:
+        def update() -> tuple[float, float]:
+            rate = learning_rate(self.settings, self.step)
+            return self._update(rate), rate
+
         self._load()
-        progress(self.step, math.nan)
-        start, saved, cost = time.monotonic() - self.seconds, time.monotonic(), 0.0
-        with (self.folder / "log.csv").open("a", newline="") as log, Deferred() as signals:
-            while self.step < self.settings.steps:
-                rate = learning_rate(self.settings, self.step)
-                loss = self._update(rate)
-                self.step += 1
-                self.seconds = time.monotonic() - start
-                log.write(f"{self.step},{loss:.6g},{rate:.6g},{self.seconds:.3f}\n")
-                log.flush()
-                try:
-                    progress(self.step, loss)
-                    signals.check()
-                except KeyboardInterrupt:
-                    self._save()
-                    raise
-                now = time.monotonic()
-                if now - saved > max(save_every, 50 * cost):  # at most 2% of the time
-                    self._save()
-                    saved, cost = time.monotonic(), time.monotonic() - now
-            self._finish()
+        take_steps(self, self.settings.steps, update, self._save, progress, save_every)
+        self._finish()
 
     def _update(self, rate: float) -> float:
         """One step: v = momentum v + gradient; weights -= rate v. RunError where the loss is not finite."""
         tile = self.tiles.draw(self.step)
         light, labels, weights = (self._batch(a) for a in (tile.light, tile.labels, tile.weights))
-        for module in self.net.modules():
-            if isinstance(module, Dropout):
-                module.generator.manual_seed(self.settings.seed * 1_000_003 + self.step)
+        seed_dropout(self.net, self.settings.seed * 1_000_003 + self.step)
         with autocast(self.precision, self.device):
             scores = self.net(light[:, None].contiguous(memory_format=torch.channels_last))  # [1, 2, T - s, T - s]
         loss = weighted_loss(scores, labels, weights)
@@ -156,26 +134,17 @@ class _Run:
 
     # -- files -------------------------------------------------------------------------------------------------
 
-    def _save(self) -> None:
+    def _state(self) -> dict[str, Tensor]:
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
-        tensors |= {f"momentum.{k}": v for k, v in self.momentum.items()}
-        copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
-        about = {"step": self.step, "seconds": self.seconds}
-        save_tensors(self.folder / "state.safetensors", copies, {"state": json.dumps(about)})
+        return tensors | {f"momentum.{k}": v for k, v in self.momentum.items()}
+
+    def _save(self) -> None:
+        save_state(self, self._state())
 
     def _load(self) -> None:
-        """Go on from state.safetensors where there is one; the log is cut back to its step."""
-        path = self.folder / "state.safetensors"
-        if path.exists():
-            tensors, metadata = load_tensors(path)
-            self.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
-            for name, mine in self.momentum.items():
-                mine.copy_(tensors[f"momentum.{name}"])
-            about = json.loads(metadata["state"])
-            self.step, self.seconds = about["step"], about["seconds"]
-        log = self.folder / "log.csv"
-        rows = log.read_text().splitlines()[1 : self.step + 1] if log.exists() else []
-        write_text(log, "\n".join([HEADER, *rows]) + "\n")
+        """Go on from the state where there is one; the log is cut back to its step."""
+        load_state(self, self._state())
+        cut_back(self.folder / LOG, "step,loss,rate,seconds", self.step)
 
     def _finish(self) -> None:
         about = {
@@ -188,4 +157,4 @@ class _Run:
             "trained_on": self.slices,
         }
         save_weights(self.folder / "weights.safetensors", self.net, about)
-        (self.folder / "state.safetensors").unlink(missing_ok=True)
+        (self.folder / STATE).unlink(missing_ok=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ushape.errors import RecipeError
 from ushape.nets.spec import Spec, parse
 from ushape.nets.valid import check_valid
+from ushape.train.recipe import check_bounds
 
 FULL_WIDTH = 64
 
@@ -49,9 +49,7 @@ class Settings:
             "dropout": (0, 0.95), "deviation": (0, 100), "w0": (0, 1000), "sigma": (0.1, 100), "gain": (0, 0.9),
             "shift": (0, 10), "rotations": (1, 360), "seed": (0, 2**31),
         }  # fmt: skip
-        for key, (low, high) in bounds.items():
-            if not low <= getattr(self, key) <= high:
-                raise RecipeError(f"{key}={getattr(self, key)!r} is out of range: give {low:g} to {high:g}")
+        check_bounds(self, bounds, where="")
         check_valid(self.tile, self.tile, self.spec.levels, self.spec.depth)
 
     @property

@@ -5,7 +5,7 @@ truth, columns prediction.
 """
 
 from ushape.study.statistics.bayes import Superiority, bayesian_signed_rank
-from ushape.study.statistics.components import Components, Uncertainty, variance_components
+from ushape.study.statistics.components import Components, Uncertainty, mean_interval, variance_components
 from ushape.study.statistics.evidence import AGGREGATIONS, METRICS, patient_differences, patient_scores
 from ushape.study.statistics.margins import Equivalence, equivalence
 from ushape.study.statistics.multiplicity import benjamini_hochberg, holm
@@ -35,6 +35,7 @@ __all__ = [
     "detectable_difference",
     "equivalence",
     "holm",
+    "mean_interval",
     "paired_difference",
     "paired_differences",
     "patient_differences",

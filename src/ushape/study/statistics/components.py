@@ -135,6 +135,13 @@ def uncertainty(values: Float, folds: ArrayLike | None = None) -> Uncertainty:
     return Uncertainty(float(between), patients - 1, float(max(runs.sum() - rest, 0.0)), float(freedom))
 
 
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean of values [n], the lower and the upper end of its t interval: what `uncertainty` gives for one seed."""
+    row = np.asarray(values, np.float64)
+    mean, reach = float(row.mean()), uncertainty(row[None]).reach(confidence)
+    return mean, mean - reach, mean + reach
+
+
 def _mean_variances(values: Float, numbered: NDArray[np.intp]) -> tuple[float, Float, float]:
     """What patients, the runs of each fold [folds], and the rest each contribute to the variance of the mean."""
     seeds, patients = values.shape

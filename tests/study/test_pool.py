@@ -276,4 +276,6 @@ def test_when_memory_runs_short_the_last_started_job_saves_and_waits_its_turn(
     go(jobs, 2, watch)
     assert all(job.finished for job in jobs)
     assert [(job.folder / "saved").exists() for job in jobs[:2]] == [False, True]
-    assert started_by(started)[:3] == ["a/1", "b/1", "b/1"]
+    *both, third = started_by(started)[:3]
+    assert sorted(both) == ["a/1", "b/1"]  # side by side: either shell may be the first to say so
+    assert third == "b/1"

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ushape.errors import RunError
-from ushape.train.steps import LOG, cut_back, load_state, read_log, save_state, take_steps
+from ushape.train.places import LOG
+from ushape.train.steps import cut_back, load_state, read_log, save_state, take_steps
 
 
 class Counter:

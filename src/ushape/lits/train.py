@@ -25,9 +25,10 @@ from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import save_weights
 from ushape.threads import Lanes
+from ushape.train.places import LOG, STATE
 from ushape.train.replicas import Replicas
 from ushape.train.run import claim
-from ushape.train.steps import LOG, STATE, Progress, cut_back, load_state, save_state, take_steps
+from ushape.train.steps import Progress, cut_back, load_state, save_state, take_steps
 
 
 def train_cascade(

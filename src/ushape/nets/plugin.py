@@ -74,7 +74,12 @@ def files(specs: Iterable[Spec]) -> list[Path]:
 
 def hashes(specs: Iterable[Spec]) -> dict[str, str]:
     """Name of each of `files` -> hash of its text."""
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files(specs)}
+    return {file.name: text_hash(file) for file in files(specs)}
+
+
+def text_hash(file: Path) -> str:
+    """What tells one text of a plugin from another."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def _line(error: BaseException, file: Path) -> str:

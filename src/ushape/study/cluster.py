@@ -29,8 +29,9 @@ from ushape.errors import RunError
 from ushape.files import replacing
 from ushape.locks import holding
 from ushape.study.memory import Needs
-from ushape.study.node import STATE, Look, Node, here
+from ushape.study.node import Look, Node, here
 from ushape.study.pool import AGAIN, Ended, Job, MakeEngine, last_step
+from ushape.train.places import STATE
 
 BRING = 5.0
 """Seconds between two times that the files of a job at work are brought here."""

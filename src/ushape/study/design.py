@@ -182,11 +182,16 @@ def open_study(folder: Path, study: Study) -> None:
         raise RunError(f"{folder / 'folds.json'}: was changed: put the file back, or begin another study")
 
 
-def read_study(folder: Path) -> Study:
-    """The study of a folder; RunError where there is none."""
+def read_question(folder: Path) -> Any:
+    """What study.yaml holds; RunError where there is none."""
     if not (folder / "study.yaml").exists():
         raise RunError(f"{folder}: holds no study.yaml: give a folder that `ushape compare` made")
-    data = read_yaml(folder / "study.yaml")
+    return read_yaml(folder / "study.yaml")
+
+
+def read_study(folder: Path) -> Study:
+    """The study of a folder; RunError where there is none."""
+    data = read_question(folder)
     try:
         folds = read_json(folder / "folds.json")
         shares = tuple(fold.pop("shares") for fold in folds)

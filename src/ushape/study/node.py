@@ -19,10 +19,7 @@ from ushape.files import cache_folder, replacing
 from ushape.study.memory import own_memory
 from ushape.study.pool import Job, Process, last_step
 from ushape.study.versions import code, versions
-from ushape.train.places import DATA_AT
-
-STATE = "state.safetensors"
-"""Read before everything else: whatever the logs say beyond it is cut back when a run goes on from it."""
+from ushape.train.places import DATA_AT, STATE
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class Node:
             for named, lies in self._places.items():
                 self._complaint = self._complaint.replace(lies, named)
         ended = self._complaint is not None
-        names = sorted(
+        names = sorted(  # the state first: what logs say beyond it is cut back when a run goes on from it
             (p.relative_to(self._folder).as_posix() for p in self._folder.rglob("*") if p.is_file()),
             key=lambda name: (not name.endswith(STATE), name),
         )

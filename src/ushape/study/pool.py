@@ -23,6 +23,7 @@ from ushape.errors import RunError
 from ushape.interrupts import PARENT
 from ushape.study.memory import RESERVE, Needs, available, own_memory
 from ushape.threads import cores
+from ushape.train.places import LOG
 
 TICK = 0.02
 """Seconds between two looks whether a process has ended."""
@@ -145,7 +146,7 @@ def run_jobs(
 def last_step(run: Path) -> int:
     """The last step in a run's log; 0 where it has not begun."""
     try:
-        with (run / "log.csv").open("rb") as file:
+        with (run / LOG).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 200))
             lines = file.read().decode().splitlines()
         return int(lines[-1].split(",")[0])

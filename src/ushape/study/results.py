@@ -15,7 +15,7 @@ import ushape
 from ushape.data.classes import Grouping, grouping
 from ushape.data.rois import Roi, find_rois
 from ushape.errors import RunError
-from ushape.files import read_json, read_yaml, write_json
+from ushape.files import read_json, write_json
 from ushape.nets.budget import sized
 from ushape.nets.plugin import hashes
 from ushape.nets.weights import load_tensors
@@ -23,7 +23,7 @@ from ushape.predict.boundary import TOLERANCE
 from ushape.predict.calibration import Calibration
 from ushape.predict.score import plain, scores, summary
 from ushape.study import tuning
-from ushape.study.design import FOLD_SEED, MARGIN, Study, read_study
+from ushape.study.design import FOLD_SEED, MARGIN, Study, read_question, read_study
 from ushape.study.factorial import Design
 from ushape.study.guards import find_alike, limits_of_data
 from ushape.study.inference import Evidence, Inference
@@ -72,7 +72,7 @@ def write_results(
         "split": f"{len(study.folds)} patient-level folds balanced by class pixels, seed {FOLD_SEED}",
         "seeds": list(range(study.seeds)),
         "recipe": study.recipe.to_dict(),
-        "versions": read_yaml(folder / "study.yaml")["versions"],
+        "versions": read_question(folder)["versions"],
         "margin": study.margin,
         "arms": [_arm(study, folder, arm, evidence, sure[arm], rois, tolerance, watch) for arm in study.arms],
         "comparisons": inference.comparisons(),

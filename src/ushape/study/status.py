@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ushape.errors import RunError
-from ushape.files import read_yaml
 from ushape.locks import is_held
-from ushape.study.design import folder_of, run_folder
+from ushape.study.design import folder_of, read_question, run_folder
 from ushape.study.pool import last_step
 from ushape.study.runner import RESULT
 from ushape.study.tuning import search_folder
@@ -74,9 +73,7 @@ class Status:
 
 def read_status(folder: Path) -> Status:
     """The status of a study's folder; RunError where there is no study in it."""
-    if not (folder / "study.yaml").exists():
-        raise RunError(f"{folder}: holds no study.yaml: give a folder that `ushape compare` made")
-    data = read_yaml(folder / "study.yaml")
+    data = read_question(folder)
     try:
         names, folds, seeds = data["specs"], int(data["folds"]), int(data["seeds"])
         steps, tuning = int(data["recipe"]["steps"]), data["tuning"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from ushape.data.classes import grouping
@@ -10,7 +9,7 @@ from ushape.data.rois import Pixels, find_rois, fingerprint, open_pixels
 from ushape.data.splits import class_counts, make_folds
 from ushape.errors import RunError
 from ushape.files import read_yaml
-from ushape.nets.plugin import load_plugin
+from ushape.nets.plugin import load_plugin, text_hash
 from ushape.study.design import FOLD_SEED, Study
 from ushape.study.guards import PARTS, check_folds
 
@@ -50,6 +49,6 @@ def load_copies(folder: Path) -> None:
         file = folder / "plugins" / name
         if not file.exists():
             raise RunError(f"{file}: is gone: put the plugin back with which the study began")
-        if hashlib.sha256(file.read_bytes()).hexdigest()[:16] != told:
+        if text_hash(file) != told:
             raise RunError(f"{file}: is not the plugin with which the study began: put that one back")
         load_plugin(file)

@@ -33,10 +33,11 @@ from ushape.predict.outputs import save_labels
 from ushape.predict.score import macro_dice, plain
 from ushape.threads import Lanes
 from ushape.train.losses import segmentation_loss
+from ushape.train.places import LOG, STATE
 from ushape.train.recipe import Recipe
 from ushape.train.replicas import Replicas
 from ushape.train.run import RunPlan, pretrained
-from ushape.train.steps import LOG, STATE, Progress, cut_back, load_state, save_state, take_steps
+from ushape.train.steps import Progress, cut_back, load_state, save_state, take_steps
 
 
 class Diverged(RunError):

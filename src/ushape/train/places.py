@@ -1,10 +1,16 @@
-"""Where ROIs lie on this machine, if not where the run's plan says."""
+"""What a run's files are called, and where its ROIs lie on this machine, if not where its plan says. No torch."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+
+LOG = "log.csv"
+"""A row a step."""
+
+STATE = "state.safetensors"
+"""What the next step depends on; gone when the run has ended."""
 
 DATA_AT = "USHAPE_DATA_AT"
 """Environment variable: folders of ROIs as runs name them, and where they lie on this machine, as a JSON object."""

@@ -20,11 +20,10 @@ from ushape.errors import RunError
 from ushape.files import write_text
 from ushape.interrupts import Deferred
 from ushape.nets.weights import load_tensors, save_tensors
+from ushape.train.places import LOG, STATE
 
 Progress = Callable[[int, float], None]
 """Called after each step with the number of steps done and the loss."""
-
-LOG, STATE = "log.csv", "state.safetensors"
 
 
 class Training(Protocol):

@@ -25,7 +25,8 @@ from ushape.nets.weights import load_weights, save_weights
 from ushape.reproduce.unet2015.settings import Settings
 from ushape.reproduce.unet2015.stack import Stack
 from ushape.reproduce.unet2015.tiles import Tiles
-from ushape.train.steps import LOG, STATE, Progress, cut_back, load_state, save_state, take_steps
+from ushape.train.places import LOG, STATE
+from ushape.train.steps import Progress, cut_back, load_state, save_state, take_steps
 
 
 def start_network(settings: Settings) -> Network:

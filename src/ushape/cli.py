@@ -95,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument("--fold", type=_fold_of, metavar="K/N", help="hold out fold K of N, by patient, and score it")
     where.add_argument("--val", type=Path, metavar="PATH", help="folder of validation ROIs of other patients")
     _computing_arguments(one)
-    one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states kept (20)")
+    one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
 
     one = add(commands, "evaluate", "predict:evaluate", "score a network on whole ROIs")
     one.add_argument("weights", type=Path, metavar="RUN|WEIGHTS")
@@ -208,7 +208,7 @@ def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -
     one.add_argument("--slices", type=_positive, help="adjacent slices in, an odd number (5)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
     one.add_argument("--seed", type=_natural, default=0)
-    one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states kept (20)")
+    one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
     _computing_arguments(one)
     one = add(each, "predict", "lits:predict", "label CT volumes with a trained cascade")
     one.add_argument("run", type=Path)

@@ -47,8 +47,9 @@ def take_steps(
     """Take steps until `steps` are done.
 
     `update` does one and gives its loss, then the other numbers of its row in the log; `after` follows each that is
-    logged; `save` is called every `save_every` seconds, where that takes no more than 2% of the time, and before an
-    interruption or a RunError of `update`, which must have left no trace, goes on. `clock` counts the log's seconds.
+    logged. `save` is called every `save_every` seconds (0: after each step), less often where that would take more than
+    2% of the time, and before an interruption or a RunError of `update`, which must have left no trace, goes on.
+    `clock` counts the log's seconds.
     """
     progress(run.step, math.nan)
     start, last_save, save_cost = clock() - run.seconds, time.monotonic(), 0.0
@@ -72,7 +73,7 @@ def take_steps(
                 save()
                 raise
             now = time.monotonic()
-            if now - last_save > max(save_every, 50 * save_cost):
+            if save_every == 0 or now - last_save > max(save_every, 50 * save_cost):
                 save()
                 last_save, save_cost = time.monotonic(), time.monotonic() - now
 

@@ -54,7 +54,9 @@ class Raw:
             raise IndexError("a file is read in steps of 1")
         height, width = max(0, bottom - top), max(0, right - left)
         out = np.empty((height, width), np.uint8)
-        if width == self.shape[1] and height:
+        if not out.size:
+            return out
+        if width == self.shape[1]:
             _read(self._file, out, top * width)
         else:
             for row in range(height):

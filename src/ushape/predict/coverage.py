@@ -78,8 +78,8 @@ def polygons(labels: Bytes, tolerance: float, place: Place, areas: Areas, most: 
         counts = shapely.get_num_coordinates(placed)
         if (counts <= most).all():
             return Block(shapely.orient_polygons(placed), label_of, area, after)
-        for region in np.flatnonzero(counts > most):
-            label_of = _cut(found, label_of, region, -(-counts[region] // most))
+        for region in np.flatnonzero(counts > most).tolist():
+            label_of = _cut(found, label_of, region, -(-int(counts[region]) // most))
 
 
 def _build(shapely: Any, found: NDArray[np.int32]) -> NDArray[Any]:

@@ -79,8 +79,8 @@ def _edges(padded: NDArray[np.int32]) -> tuple[Ints, Ints, Ints]:
         beyond = padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]
         row, column = np.nonzero(inner != beyond)
         parts.append((row, column, np.full(len(row), side)))
-    row, column, side = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return row, column, side
+    rows, columns, sides = (np.concatenate(each).astype(np.int64) for each in zip(*parts, strict=True))
+    return rows, columns, sides
 
 
 def _following(padded: NDArray[np.int32], row: Ints, column: Ints, side: Ints) -> Ints:
@@ -102,9 +102,9 @@ def _following(padded: NDArray[np.int32], row: Ints, column: Ints, side: Ints) -
 def _kept(padded: NDArray[np.int32], begin: Ints, side: Ints, following: Ints) -> NDArray[np.bool_]:
     """Edges that begin at a vertex: where the ring turns, or three regions meet."""
     corners = [padded[:-1, :-1], padded[:-1, 1:], padded[1:, 1:], padded[1:, :-1]]
-    borders = sum(
-        (one != other).astype(np.uint8) for one, other in zip(corners, corners[1:] + corners[:1], strict=True)
-    )
+    borders = np.zeros(corners[0].shape, np.uint8)
+    for one, other in zip(corners, corners[1:] + corners[:1], strict=True):
+        borders += one != other
     meeting: NDArray[np.bool_] = borders[begin[:, 1], begin[:, 0]] >= 3
     turns = np.empty(len(side), bool)
     turns[following] = side[following] != side

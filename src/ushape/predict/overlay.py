@@ -93,8 +93,8 @@ def _bar(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, corner: tuple[
     name = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
     left, middle = round(font.size), bottom - round(font.size * 1.35)
     right = left + length / micrometres
-    thick = max(1, font.size // 8)
+    thick, tick = max(1, round(font.size / 8)), round(font.size / 3)
     draw.line([(left, middle), (right, middle)], "black", thick)
     for x in (left, right):
-        draw.line([(x, middle - font.size // 3), (x, middle + font.size // 3)], "black", thick)
+        draw.line([(x, middle - tick), (x, middle + tick)], "black", thick)
     draw.text((right + font.size * 0.6, middle), name, "black", font, anchor="lm")

@@ -60,7 +60,7 @@ def save_geojson(
                 continue
 
             def place(corners: NDArray[np.float64], top: int = top, left: int = left) -> NDArray[np.float64]:
-                return np.round((corners + (left, top)) * to_slide + origin, 4)
+                return np.round((corners + np.array([left, top])) * to_slide + origin, 4)
 
             made = polygons(block, tolerance_um / mpp, place, areas, most_vertices)
             areas = made.areas

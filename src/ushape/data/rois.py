@@ -71,13 +71,19 @@ def institute_of(name: str) -> str:
 
 def pixel_size(name: str, given: float | None = None) -> float:
     """Pixel size in µm: what the name says (`..._MPP-0.2500`), else `given`; DataError where neither says."""
-    match = _MPP.search(name)
-    size = float(match[1]) if match else given
+    named = named_pixel_size(name)
+    size = given if named is None else named
     if size is None:
         raise DataError(f"{name}: its name gives no pixel size (`_MPP-0.2500`): pass --mpp with its µm per pixel")
     if not 0.01 <= size <= 100:
         raise DataError(f"{name}: a pixel size of {size:g} µm cannot be right (0.01 to 100)")
     return size
+
+
+def named_pixel_size(name: str) -> float | None:
+    """Pixel size in µm that a name gives (`..._MPP-0.2500`), None where it gives none."""
+    match = _MPP.search(name)
+    return float(match[1]) if match else None
 
 
 def image_folder(folder: Path) -> Path:
@@ -148,9 +154,12 @@ def same_names(folder: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def read_image(path: Path) -> Image.Image:
-    """An RGB image, decoded; DataError naming the file where it is damaged, not RGB, or too large."""
-    image = _decode(path)
+def read_image(path: Path, max_pixels: int | None = None, remedy: str = "cut it into ROIs") -> Image.Image:
+    """An RGB image, decoded; DataError naming the file where it is damaged, not RGB, or too large.
+
+    max_pixels: MAX_PIXELS unless given. remedy: for an image of more.
+    """
+    image = _decode(path, max_pixels, remedy)
     if image.mode == "RGBA":
         if image.getchannel("A").getextrema() != (255, 255):
             raise DataError(f"{path}: has transparent pixels: flatten it to RGB (what lies below is not tissue)")
@@ -238,14 +247,13 @@ def _cache_files(roi: Roi, mpp: float, normalise: str) -> tuple[Path, Path]:
     return cache_folder() / f"{key}-image.npy", cache_folder() / f"{key}-codes.npy"
 
 
-def _decode(path: Path) -> Image.Image:
+def _decode(path: Path, max_pixels: int | None = None, remedy: str = "cut it into ROIs") -> Image.Image:
+    most = MAX_PIXELS if max_pixels is None else max_pixels
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    f"{path}: is {_size(image)} px, over the limit of {MAX_PIXELS} pixels: cut it into ROIs"
-                )
+            if image.width * image.height > most:
+                raise DataError(f"{path}: is {_size(image)} px, over the limit of {most} pixels: {remedy}")
             image.load()
             return image
     except DataError:

@@ -64,26 +64,42 @@ REFERENCE = (1.0, 0.4)
 def normalise(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Bring an image's stain to a common strength: RGB uint8 [H, W, 3] -> the same shape.
 
-    The 99th percentiles of the amounts of haematoxylin and eosin over tissue pixels become `REFERENCE`, as Macenko et
-    al. 2009 (10.1109/ISBI.2009.5193250, section 4) scale their concentrations; the stain vectors are the fixed ones of
-    this module, which an image of one tissue cannot mislead. An image without tissue is returned as it is.
+    See `strength_matrix`. An image without tissue is returned as it is.
     """
-    stains, back = stain_matrix(), np.linalg.inv(stain_matrix()).astype(np.float32)
-    step = max(1, int(np.sqrt(rgb.shape[0] * rgb.shape[1] / 1e6)))  # about a million pixels tell the strength
-    sampled = to_density(np.ascontiguousarray(rgb[::step, ::step])).reshape(-1, 3)
-    tissue = sampled[sampled.sum(1) > TISSUE_DENSITY]
-    if len(tissue) < 100:
+    matrix = strength_matrix(rgb)
+    if np.array_equal(matrix, np.eye(3)):
         return rgb
-    amounts = _times(tissue, back)[:, :2]  # haematoxylin, eosin
-    strength = np.maximum(np.percentile(amounts, 99, axis=0), 0.05)
-    both = np.array(REFERENCE) / strength
-    scale = np.array([*both, np.sqrt(both.prod())], np.float32)  # what is neither stain follows the two
-    matrix = (back @ (scale[:, None] * stains)).astype(np.float32)
     out = np.empty_like(rgb)
     for top in range(0, len(rgb), 256):  # bands: densities take twelve times the memory of the image
         band = np.ascontiguousarray(rgb[top : top + 256])
         out[top : top + 256] = to_rgb(_times(to_density(band), matrix))
     return out
+
+
+def strength_matrix(rgb: NDArray[np.uint8]) -> Float:
+    """What brings the stain of RGB uint8 [H, W, 3] to a common strength: density @ matrix, float32 [3, 3].
+
+    The 99th percentiles of the amounts of haematoxylin and eosin over tissue pixels become `REFERENCE`, as Macenko et
+    al. 2009 (10.1109/ISBI.2009.5193250, section 4) scale their concentrations; the stain vectors are the fixed ones of
+    this module, which an image of one tissue cannot mislead. The identity for an image without tissue.
+    """
+    stains, back = stain_matrix(), np.linalg.inv(stain_matrix()).astype(np.float32)
+    step = sampling_step(*rgb.shape[:2])
+    sampled = to_density(np.ascontiguousarray(rgb[::step, ::step])).reshape(-1, 3)
+    tissue = sampled[sampled.sum(1) > TISSUE_DENSITY]
+    if len(tissue) < 100:
+        return np.eye(3, dtype=np.float32)
+    amounts = _times(tissue, back)[:, :2]  # haematoxylin, eosin
+    strength = np.maximum(np.percentile(amounts, 99, axis=0), 0.05)
+    both = np.array(REFERENCE) / strength
+    scale = np.array([*both, np.sqrt(both.prod())], np.float32)  # what is neither stain follows the two
+    matrix: Float = (back @ (scale[:, None] * stains)).astype(np.float32)
+    return matrix
+
+
+def sampling_step(height: int, width: int) -> int:
+    """`strength_matrix` looks at every so manieth row and column: about a million pixels tell the strength."""
+    return max(1, int(np.sqrt(height * width / 1e6)))
 
 
 TISSUE_DENSITY = 0.2

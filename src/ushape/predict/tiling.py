@@ -8,6 +8,7 @@ multiples of `GRID`, so that all tiles pool on one grid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,15 +31,15 @@ class Plan:
     corners: tuple[tuple[int, int], ...]
 
 
-def plan(height: int, width: int, size: int = 512, margin: int = 64) -> Plan:
+def plan(height: int, width: int, size: int = 512, margin: int = 64, grid: int = GRID) -> Plan:
     """Tiles that cover the image, each pixel at least `margin` from the edge of one of them.
 
-    size, margin: multiples of GRID, margin < size / 2. An image that fits into a smaller tile gets a smaller one.
+    size, margin: multiples of `grid`, margin < size / 2. An image that fits into a smaller tile gets a smaller one.
     ValueError on other sizes.
     """
-    if size % GRID or margin % GRID or not 0 <= 2 * margin < size or min(height, width) < 1:
-        raise ValueError(f"tile size {size} and margin {margin} must be multiples of {GRID}, margin under half a tile")
-    need = -(-(max(height, width) + 2 * margin) // GRID) * GRID
+    if size % grid or margin % grid or not 0 <= 2 * margin < size or min(height, width) < 1:
+        raise ValueError(f"tile size {size} and margin {margin} must be multiples of {grid}, margin under half a tile")
+    need = -(-(max(height, width) + 2 * margin) // grid) * grid
     size = min(size, need)
     rows, columns = (_starts(length, size, margin) for length in (height, width))
     return Plan(height, width, size, margin, tuple((y, x) for y in rows for x in columns))
@@ -51,9 +52,22 @@ def _starts(length: int, size: int, margin: int) -> range:
 
 def cut(image: NDArray[np.uint8], corner: tuple[int, int], size: int) -> NDArray[np.uint8]:
     """The tile at `corner` of an image [H, W, ...], mirrored beyond its border: [size, size, ...]."""
-    rows, columns = (_mirror(np.arange(start, start + size), n) for start, n in zip(corner, image.shape, strict=False))
-    top, left = rows.min(), columns.min()
-    inside = image[top : rows.max() + 1, left : columns.max() + 1]  # a view: a mapped image is read only here
+
+    def read(top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
+        return image[top : top + height, left : left + width]  # a view: a mapped image is read only where it is used
+
+    return cut_from(read, (image.shape[0], image.shape[1]), corner, size)
+
+
+def cut_from(
+    read: Callable[[int, int, int, int], NDArray[np.uint8]], shape: tuple[int, int], corner: tuple[int, int], size: int
+) -> NDArray[np.uint8]:
+    """The same of an image of `shape` [H, W] of which `read(top, left, height, width)` gives parts."""
+    rows, columns = (_mirror(np.arange(start, start + size), n) for start, n in zip(corner, shape, strict=True))
+    top, left = int(rows.min()), int(columns.min())
+    inside = read(top, left, int(rows.max()) + 1 - top, int(columns.max()) + 1 - left)
+    if all(0 <= start <= length - size for start, length in zip(corner, shape, strict=True)):  # nothing to mirror
+        return inside
     return inside[rows - top][:, columns - left]
 
 

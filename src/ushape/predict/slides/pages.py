@@ -1,0 +1,111 @@
+"""What a TIFF holds: its pages that are levels of one picture, their layout, and the pixel size that it claims."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from ushape.errors import DataError
+from ushape.predict.slides.sizes import Claim
+
+RGB, YCBCR = 2, 6
+_MICRONS = {"m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "in": 25400.0}
+_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # µm in an inch, a centimetre
+
+
+def pyramid(tiff: Any, path: Path) -> list[Any]:
+    """The largest page of a TIFF and every page or SubIFD that is the same picture, smaller; largest first.
+
+    DataError where the largest is no 8-bit RGB image.
+    """
+    pages = []
+    for page in tiff.pages:
+        pages += [page.aspage(), *(sub.aspage() for sub in page.pages or ())]
+    pages = [page for page in pages if page.imagewidth and page.imagelength]
+    if not pages:
+        raise DataError(f"{path}: holds no image: write it again")
+    first = max(pages, key=lambda page: page.imagewidth * page.imagelength)
+    check_colours(first, path)
+    levels = [first]
+    for page in sorted(pages, key=lambda page: -page.imagewidth):
+        if page.imagewidth < levels[-1].imagewidth and _same_picture(first, page):
+            levels.append(page)
+    return levels
+
+
+def _same_picture(first: Any, page: Any) -> bool:
+    """Whether a page has colours like the first and its shape, to within a pixel or so."""
+    alike = ("photometric", "samplesperpixel", "bitspersample", "dtype")
+    down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength
+    differ = abs(down[0] / down[1] - 1)
+    if (page.subfiletype or 0) & 8 or page.photometric not in (RGB, YCBCR) or page.samplesperpixel not in (3, 4):
+        return False  # 9: a picture of label or glass, in the words of Aperio
+    allowed = 1.5 / min(page.imagewidth, page.imagelength)
+    same = all(getattr(first, name) == getattr(page, name) for name in alike[1:])
+    return same and min(down) > 1.2 and differ <= allowed
+
+
+def check_colours(page: Any, path: Path) -> None:
+    """DataError unless a page is an 8-bit RGB image."""
+    bits, samples = page.bitspersample, page.samplesperpixel
+    if page.photometric not in (RGB, YCBCR) or samples not in (3, 4):
+        kind = {0: "grey", 1: "grey", 3: "coloured by a palette", 5: "CMYK"}.get(page.photometric, "")
+        raise DataError(f"{path}: is {kind or f'of {samples} channels'}, not 8-bit RGB: convert it to RGB")
+    if bits != 8 or str(page.dtype) != "uint8":
+        raise DataError(f"{path}: is {bits}-bit, not 8-bit RGB: convert it to 8-bit RGB")
+
+
+def check_whole(pages: list[Any], size: int, path: Path) -> None:
+    """DataError where pixels of a page lie beyond the end of the file, which is `size` bytes long: it was cut off."""
+    ends = [
+        start + count
+        for page in pages
+        for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)
+        if count
+    ]
+    beyond = sum(end > size for end in ends)
+    if beyond:
+        raise DataError(
+            f"{path}: is truncated, {beyond} of its {len(ends)} tiles lie beyond its end (it has {size} of at least "
+            f"{max(ends)} bytes): copy it again"
+        )
+
+
+def claimed_size(tiff: Any, page: Any) -> Claim | None:
+    """µm per px of the largest page, by OME-XML, by a scanner's description, or by resolution tags; None by none."""
+    if tiff.ome_metadata:
+        found = _by_ome(tiff.ome_metadata, page.imagewidth)
+        if found is not None:
+            return found
+    match = re.search(r"\bMPP\s*=\s*(\d+(?:\.\d+)?)", page.description or "")
+    if match:
+        return Claim(float(match[1]), float(match[1]), True, "its description")
+    unit = _PER_RESOLUTION_UNIT.get(int(_value(page, 296) or 0))
+    x, y = _value(page, 282), _value(page, 283)
+    if unit and x and y and all(x) and all(y):
+        return Claim(unit * x[1] / x[0], unit * y[1] / y[0], False, "its resolution tags")
+    return None
+
+
+def _value(page: Any, tag: int) -> Any:
+    return page.tags[tag].value if tag in page.tags else None
+
+
+def _by_ome(xml: str, width: int) -> Claim | None:
+    """PhysicalSizeX and Y of the image of this width, or of the first."""
+    try:
+        images = [each for each in ElementTree.fromstring(xml).iter() if each.tag.rpartition("}")[2] == "Pixels"]
+    except ElementTree.ParseError:
+        return None
+    for pixels in sorted(images, key=lambda each: each.get("SizeX") != str(width)):
+        try:
+            x, y = (
+                float(pixels.attrib[f"PhysicalSize{axis}"]) * _MICRONS[pixels.get(f"PhysicalSize{axis}Unit", "µm")]
+                for axis in "XY"
+            )
+        except (KeyError, ValueError):
+            return None
+        return Claim(x, y, True, "its OME metadata")
+    return None

@@ -1,0 +1,159 @@
+"""TIFF and OME-TIFF through tifffile: only the tiles or strips that a region needs are read and decoded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ushape.errors import DataError
+from ushape.predict.slides.base import Bytes, Level, Slide, Unreadable, on_white
+from ushape.predict.slides.libraries import tifffile_module
+from ushape.predict.slides.pages import check_whole, claimed_size, pyramid
+from ushape.predict.slides.sizes import choose_mpp
+
+CACHED = 2**28
+"""Bytes of decoded tiles that are kept."""
+
+WHITE = 255
+Key = tuple[int, int, int]
+
+
+class TiffSlide(Slide):
+    """A TIFF of 8-bit RGB, tiled or in strips, with or without a pyramid of SubIFDs or further pages."""
+
+    def __init__(self, path: Path, mpp: float | None, max_pixels: int) -> None:
+        """DataError: damaged, truncated, not 8-bit RGB, no known pixel size, or decodable only in too large a piece."""
+        tifffile = tifffile_module()
+        self.path = path
+        self._cache, self._lock, self._reading = _Recent(CACHED), Lock(), Lock()
+        try:
+            self._tiff = tifffile.TiffFile(path)
+        except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise DataError(f"{path}: cannot be read as TIFF ({_line(error)}): copy or write it again") from error
+        try:
+            self._pages = pyramid(self._tiff, path)
+            check_whole(self._pages, path.stat().st_size, path)
+            self.mpp, source = choose_mpp(path, claimed_size(self._tiff, self._pages[0]), mpp)
+            self.levels = tuple(_level(self._pages[0], page) for page in self._pages)
+            for level in self.levels:
+                if level.tile_width * level.tile_height > max_pixels:
+                    raise DataError(
+                        f"{path}: must be decoded in pieces of {level.tile_width} x {level.tile_height} px, over the "
+                        f"limit of {max_pixels} pixels: write it tiled, or raise --max-pixels"
+                    )
+            self._decoders = [page.decode for page in self._pages]
+        except DataError:
+            self._tiff.close()
+            raise
+        except Exception as error:  # a header can be wrong in as many ways as there are tags
+            self._tiff.close()
+            raise DataError(f"{path}: its header is damaged ({_line(error)}): copy or write it again") from error
+        first = self._pages[0]
+        self.metadata = {
+            "reader": "tifffile",
+            "format": "OME-TIFF" if self._tiff.is_ome else "TIFF",
+            "compression": str(getattr(first.compression, "name", first.compression)),
+            "pixel_size_from": source,
+        }
+
+    def read(self, level: int, top: int, left: int, height: int, width: int) -> Bytes:
+        self.check(level, (top, left, height, width))
+        at, page = self.levels[level], self._pages[level]
+        out = np.empty((height, width, page.samplesperpixel), np.uint8)
+        for row in range(top // at.tile_height, -(-(top + height) // at.tile_height)):
+            for column in range(left // at.tile_width, -(-(left + width) // at.tile_width)):
+                tile = self._tile(level, row, column)
+                y, x = row * at.tile_height, column * at.tile_width
+                y0, y1, x0, x1 = max(top, y), min(top + height, y + len(tile)), max(left, x), 0
+                x1 = min(left + width, x + tile.shape[1])
+                out[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
+        return on_white(out) if page.samplesperpixel == 4 else out
+
+    def close(self) -> None:
+        self._tiff.close()
+
+    def _tile(self, level: int, row: int, column: int) -> Bytes:
+        """A tile or strip, uint8 [h, w, channels], cut to the level; Unreadable where it cannot be decoded."""
+        key = level, row, column
+        with self._lock:
+            found = self._cache.get(key)
+        if found is None:
+            found = self._decoded(level, row, column)
+            with self._lock:
+                self._cache.put(key, found)
+        return found
+
+    def _decoded(self, level: int, row: int, column: int) -> Bytes:
+        at, page = self.levels[level], self._pages[level]
+        columns, rows = -(-at.width // at.tile_width), -(-at.height // at.tile_height)
+        height, width = min(at.tile_height, at.height - row * at.tile_height), at.tile_width
+        width = min(width, at.width - column * at.tile_width)
+        planes = page.samplesperpixel if page.planarconfig == 2 else 1
+        parts = []
+        for plane in range(planes):
+            index = (plane * rows + row) * columns + column
+            try:
+                part = self._decoders[level](self._bytes(page, index), index, **_tables(page))[0]
+                if part is not None and part[0, :height, :width].shape[:2] != (height, width):
+                    raise ValueError(f"it decodes to {part.shape[2]} x {part.shape[1]} px")
+            except Exception as error:  # whatever a codec says of damaged bytes
+                where = f"row {row}, column {column}, level {level}"
+                raise Unreadable(f"{self.path}: the tile at {where} is damaged ({_line(error)})") from error
+            if part is None:  # a sparse file: never scanned
+                part = np.full((1, height, width, page.samplesperpixel // planes), WHITE, np.uint8)
+            parts.append(part[0, :height, :width])
+        tile: Bytes = parts[0] if planes == 1 else np.concatenate(parts, axis=2)
+        return np.ascontiguousarray(tile)
+
+    def _bytes(self, page: Any, index: int) -> bytes | None:
+        start, count = page.dataoffsets[index], page.databytecounts[index]
+        if not count or not start:
+            return None
+        with self._reading:
+            file = self._tiff.filehandle
+            file.seek(start)
+            data: bytes = file.read(count)
+        if len(data) < count:
+            raise ValueError("the file ends within it")
+        return data
+
+
+class _Recent:
+    """Tiles used last, up to a number of bytes. The caller locks."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held = limit, 0
+        self._tiles: OrderedDict[Key, Bytes] = OrderedDict()
+
+    def get(self, key: Key) -> Bytes | None:
+        if key in self._tiles:
+            self._tiles.move_to_end(key)
+        return self._tiles.get(key)
+
+    def put(self, key: Key, tile: Bytes) -> None:
+        if key in self._tiles or tile.nbytes > self._limit:
+            return
+        self._tiles[key] = tile
+        self._held += tile.nbytes
+        while self._held > self._limit:
+            self._held -= self._tiles.popitem(last=False)[1].nbytes
+
+
+def _level(first: Any, page: Any) -> Level:
+    width, height = page.imagewidth, page.imagelength
+    down = (first.imagewidth / width + first.imagelength / height) / 2
+    if page.is_tiled:
+        return Level(width, height, down, page.tilewidth, page.tilelength)
+    return Level(width, height, down, width, min(page.rowsperstrip, height))
+
+
+def _tables(page: Any) -> dict[str, Any]:
+    return {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,0 +1,52 @@
+"""How strong a slide's stain is, so that a network sees it as it saw its training images."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ushape.data.stain import sampling_step, strength_matrix
+from ushape.predict.slides.base import Bytes
+from ushape.predict.slides.view import View
+from ushape.predict.tissue import Tissue
+
+Float = NDArray[np.float32]
+
+WHOLE = 2**24
+"""Views of no more pixels than this are looked at as training looks at an image: everywhere."""
+
+SIDE, PATCHES = 128, 64
+"""Of larger ones so many patches of so many pixels a side tell the strength: a million pixels, as for an image."""
+
+
+def slide_strength(view: View, tissue: Tissue, seed: int = 0) -> Float:
+    """`data.stain.strength_matrix` of a slide, float32 [3, 3]: of the whole of a small one, else of patches of tissue.
+
+    Patches have the full resolution of the view, since the mean over an area lowers the 99th percentiles.
+    """
+    if view.height * view.width <= WHOLE:
+        return strength_matrix(_everywhere(view))
+    rows, columns = np.nonzero(tissue.mask)
+    if not len(rows):
+        return np.eye(3, dtype=np.float32)
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.choice(len(rows), PATCHES, replace=len(rows) < PATCHES))
+    height, width = min(SIDE, view.height), min(SIDE, view.width)
+    patches = []
+    for row, column in zip(rows[chosen], columns[chosen], strict=True):
+        top, left = (
+            int(np.clip((at + rng.random()) * tissue.scale - side / 2, 0, length - side))
+            for at, length, side in ((row, view.height, height), (column, view.width, width))
+        )
+        patches.append(view.read(top, left, height, width))
+    return strength_matrix(np.concatenate(patches))
+
+
+def _everywhere(view: View) -> Bytes:
+    """The rows and columns of the whole view that `strength_matrix` would look at, and no others."""
+    step = sampling_step(view.height, view.width)
+    if step == 1:
+        return view.read(0, 0, view.height, view.width)
+    band = max(1, 2**22 // (view.width * step)) * step
+    bands = (view.read(top, 0, min(band, view.height - top), view.width) for top in range(0, view.height, band))
+    return np.concatenate([np.ascontiguousarray(rows[::step, ::step]) for rows in bands])

@@ -1,0 +1,139 @@
+"""Where a slide holds tissue: Otsu's threshold on saturation at low resolution, and a border so that nothing is lost.
+
+Glass is bright and grey, stained tissue is not. What is missed here is never predicted, what is found in vain costs
+time only: so everything here errs towards tissue. Pen marks and coloured dust count as tissue; black does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ushape.errors import DataError
+from ushape.predict.slides.base import Bytes
+from ushape.predict.slides.overview import coarse
+from ushape.predict.slides.view import View
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+FINE = 4.0
+"""µm per px at which saturation is measured: a thin piece, averaged with the glass around it, still shows."""
+
+COARSE = 8.0
+"""µm per px of the mask; of the finer pixels in one, the most saturated counts."""
+
+BOUNDS = (0.07, 0.10)
+"""Otsu's threshold is kept within these. Above: the glass of scanners (up to .065 in TCGA), which Otsu would split
+where there is nothing else. Below: tissue (.15 and more, but for fat and lumens), which Otsu would split likewise."""
+
+REACH = 32.0
+"""µm by which the mask reaches beyond what is found."""
+
+HOLE = 0.5
+"""mm²: gaps smaller than this count as tissue (lumens, fat), also at the image's border."""
+
+DARK = 0.1
+"""A brightness below which the ratio of channels is noise; no stained section is as dark when seen at FINE."""
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """mask: bool [h, w], True where tissue may be. scale: px of the view per px of the mask. threshold: saturation."""
+
+    mask: Bool
+    scale: float
+    threshold: float
+
+    @property
+    def share(self) -> float:
+        """Tissue's share of the slide, 0 to 1."""
+        return float(self.mask.mean())
+
+    def touches(self, top: int, left: int, height: int, width: int) -> bool:
+        """Whether a region of the view may hold tissue; the parts of it that lie outside of the view do not count."""
+        rows, columns = (
+            slice(max(0, int(start / self.scale)), max(0, ceil((start + length) / self.scale)))
+            for start, length in ((top, height), (left, width))
+        )
+        return bool(self.mask[rows, columns].any())
+
+
+def find_tissue(view: View, how: Literal["auto", "all"] = "auto", threshold: float | None = None) -> Tissue:
+    """The tissue of a slide. how: `all` takes everything. threshold: a saturation, 0 to 1, instead of Otsu's.
+
+    A blank slide gives an empty mask. What cannot be decoded at low resolution counts as tissue.
+    """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise DataError(f"tissue threshold {threshold:g}: give a saturation from 0 to 1")
+    fine = coarse(view, FINE)
+    pool = max(1, round(COARSE / fine.mpp))
+    scale = pool * view.width / fine.width
+    if how == "all":
+        return Tissue(np.ones((-(-fine.height // pool), -(-fine.width // pool)), bool), scale, 0.0)
+    values = _pooled_saturation(fine, pool)
+    if threshold is None:
+        threshold = float(np.clip(otsu(values), *BOUNDS))
+    found = values > threshold
+    if found.any():
+        found = _grown(_without_small_holes(found, HOLE * 1e6 / (pool * fine.mpp) ** 2), REACH / (pool * fine.mpp))
+    if fine.level != view.level:
+        for top, left, height, width in fine.broken:
+            found[top // pool : -(-(top + height) // pool), left // pool : -(-(left + width) // pool)] = True
+    return Tissue(found, scale, threshold)
+
+
+def saturation(rgb: Bytes) -> Float:
+    """The S of HSV of RGB uint8 [..., 3], float32 [...], 0 to 1; 0 where it is too dark to tell."""
+    most, least = rgb.max(-1).astype(np.float32), rgb.min(-1)
+    return np.where(most > DARK * 255, (most - least) / np.maximum(most, 1), np.float32(0)).astype(np.float32)
+
+
+def otsu(values: Float) -> float:
+    """The threshold that separates two groups of values from 0 to 1 best: the variance between them is largest.
+
+    Otsu 1979 (10.1109/TSMC.1979.4310076). 1 where all values fall into one of 256 bins.
+    """
+    counts = np.histogram(values, 256, (0, 1))[0].astype(np.float64)
+    below = np.cumsum(counts)[:-1]
+    above = counts.sum() - below
+    moments = np.cumsum(counts * (np.arange(256) + 0.5) / 256)
+    split = (below > 0) & (above > 0)
+    if not split.any():
+        return 1.0
+    means = moments[:-1][split] / below[split], (moments[-1] - moments[:-1][split]) / above[split]
+    between = np.zeros(255)
+    between[split] = below[split] * above[split] * (means[0] - means[1]) ** 2
+    return float(np.flatnonzero(between == between.max()).mean() + 1) / 256
+
+
+def _pooled_saturation(fine: View, pool: int) -> Float:
+    """The highest saturation of each pool x pool px, float32 [h, w]; read in bands."""
+    rows, columns = -(-fine.height // pool), -(-fine.width // pool)
+    made = np.zeros((rows, columns), np.float32)
+    band = max(1, 2**22 // (fine.width * pool))  # rows of the mask
+    for row in range(0, rows, band):
+        top, bottom = row * pool, min((row + band) * pool, fine.height)
+        values = saturation(fine.read(top, 0, bottom - top, fine.width))
+        padded = np.zeros((-(-len(values) // pool) * pool, columns * pool), np.float32)
+        padded[: len(values), : fine.width] = values
+        made[row : row + band] = padded.reshape(-1, pool, columns, pool).max((1, 3))
+    return made
+
+
+def _without_small_holes(mask: Bool, pixels: float) -> Bool:
+    """Gaps of fewer pixels than this are filled, whether they touch the border or not."""
+    label, count = ndimage.label(~mask)
+    small = np.bincount(label.ravel(), minlength=count + 1) < pixels
+    small[0] = False
+    return mask | small[label]
+
+
+def _grown(mask: Bool, reach: float) -> Bool:
+    """Everything within `reach` px of the mask."""
+    return np.asarray(ndimage.distance_transform_edt(~mask) <= reach)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ushape.errors import DataError
+from ushape.predict.slides.libraries import openslide_module
 
 IMAGES = (".png", ".jpg", ".jpeg")
 TIFFS = (".tif", ".tiff", ".btf", ".tf8")
@@ -16,6 +17,22 @@ SUFFIXES = (*SCANNERS, *TIFFS, *IMAGES)
 def slide_name(path: Path) -> str:
     """The name of a slide: that of its file without suffix, and without the `.ome` of an OME-TIFF."""
     return path.stem.removesuffix(".ome").removesuffix(".OME")
+
+
+def scanner(path: Path) -> str | None:
+    """The format of a file in OpenSlide's words, None where it knows none."""
+    module = openslide_module()
+    try:
+        vendor: str | None = module.OpenSlide.detect_format(path)
+    except (module.OpenSlideError, OSError):
+        return None
+    return vendor
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF or BigTIFF of either byte order."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def find_slides(paths: Sequence[Path]) -> list[Path]:
@@ -33,8 +50,10 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
             found += inside
         elif not path.exists():
             raise DataError(f"{path}: there is no such file or folder")
-        else:
+        elif path.suffix.lower() in SUFFIXES or is_tiff(path) or scanner(path):
             found.append(path)
+        else:
+            raise DataError(f"{path}: is of no known type ({', '.join(SUFFIXES)})")
     seen: dict[str, Path] = {}
     for path in found:
         first = seen.setdefault(slide_name(path), path)

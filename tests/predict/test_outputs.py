@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ushape.data.classes import IGNORE, grouping
-from ushape.errors import RunError
-from ushape.predict.outputs import composition, label_image, overlay, save_labels, save_overlay, save_prediction
+from ushape.predict.outputs import composition, overlay, save_overlay, save_prediction
 
 FIVE = grouping("bcss-5")
 LABELS = np.array([[0, 1, 2], [3, 4, IGNORE]], np.uint8)
@@ -19,22 +18,6 @@ LABELS = np.array([[0, 1, 2], [3, 4, IGNORE]], np.uint8)
 
 def random_labels(height: int = 30, width: int = 40) -> NDArray[np.uint8]:
     return np.random.default_rng(0).choice(np.array([0, 1, 2, 3, 4, IGNORE], np.uint8), (height, width))
-
-
-def test_a_label_image_holds_labels_and_shows_class_colours() -> None:
-    image = label_image(LABELS, FIVE)
-    assert image.mode == "P"
-    assert np.array_equal(np.asarray(image), LABELS)
-    shown = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    assert [tuple(c) for c in shown.tolist()] == [*FIVE.colours, (255, 255, 255)]
-
-
-def test_a_saved_label_map_is_read_back_exactly(tmp_path: Path) -> None:
-    labels = random_labels()
-    save_labels(tmp_path / "new" / "a.png", labels, FIVE)
-    with Image.open(tmp_path / "new" / "a.png") as image:
-        assert image.mode == "P"
-        assert np.array_equal(np.asarray(image), labels)
 
 
 def test_a_prediction_is_saved_at_the_size_of_its_image_without_mixing_labels(tmp_path: Path) -> None:
@@ -76,10 +59,3 @@ def test_the_composition_gives_areas_in_mm2_and_shares_of_what_counts() -> None:
 def test_a_composition_of_nothing_has_no_shares() -> None:
     made = composition(np.full((4, 4), IGNORE, np.uint8), 1.0, FIVE)
     assert {tuple(entry.values()) for entry in made.values()} == {(0.0, None)}
-
-
-def test_what_cannot_be_written_is_told_and_nothing_is_left(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunError, match=r"cannot write .*a\.png"):
-        save_labels(tmp_path / "file" / "a.png", LABELS, FIVE)
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]

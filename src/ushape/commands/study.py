@@ -87,15 +87,20 @@ def ablate(options: argparse.Namespace) -> None:
     base, design = parse(options.spec), make_design(options.design, options.mods, options.halvings)
     specs = design_specs(base, design)
     if options.dry_run:
+        _search(options, read_recipe(options))  # what is wrong with the settings is told now
         for spec, arm in zip(specs, design.arms, strict=True):
             print(f"{spec.name}  ({', '.join(f for f in design.factors if f in arm) or 'nothing on'})")
         resolution = f"resolution {design.resolution}" if design.resolution else "nothing aliased"
-        print(f"{len(specs)} arms, {options.folds} folds, {options.seeds} seeds; {resolution}")
+        print(f"{len(specs)} arms, {options.folds} folds, {_several(options.seeds, 'seed')}; {resolution}")
         for effect in design.effects:
             for sign, factors in effect.aliases:
                 print(f"{effect.name} is seen together with {'-' if sign < 0 else '+'} {' x '.join(factors)}")
         return
     run_arms(options, specs, design, base)
+
+
+def _several(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def report(options: argparse.Namespace) -> None:

@@ -9,26 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ushape.data.classes import IGNORE, Grouping
+from ushape.data.classes import Grouping
 from ushape.files import replacing
-
-Labels = NDArray[np.uint8]
-
-
-def label_image(labels: Labels, grouping: Grouping) -> Image.Image:
-    """Labels uint8 [H, W] -> 8-bit palette image: pixel value = class index, ignored pixels white."""
-    image = Image.fromarray(labels)
-    palette = np.full((256, 3), 255, np.uint8)
-    palette[: len(grouping.classes)] = grouping.colours
-    palette[len(grouping.classes) : IGNORE] = 0
-    image.putpalette(palette.tobytes())
-    return image
-
-
-def save_labels(path: Path, labels: Labels, grouping: Grouping) -> None:
-    """Write a label map as PNG; RunError where it cannot be written."""
-    with replacing(path) as temporary:
-        label_image(labels, grouping).save(temporary, format="PNG")
+from ushape.predict.colours import Labels, save_labels
 
 
 def overlay(image: NDArray[np.uint8], labels: Labels, grouping: Grouping, strength: float = 0.4) -> Image.Image:

@@ -63,6 +63,14 @@ class Tissue:
         )
         return bool(self.mask[rows, columns].any())
 
+    def crop(self, top: int, left: int, height: int, width: int) -> Bool:
+        """The mask at a region of the view, bool [height, width]."""
+        rows, columns = (
+            np.clip(((start + np.arange(length) + 0.5) / self.scale).astype(np.intp), 0, most - 1)
+            for start, length, most in zip((top, left), (height, width), self.mask.shape, strict=True)
+        )
+        return self.mask[rows][:, columns]
+
 
 def find_tissue(view: View, how: Literal["auto", "all"] = "auto", threshold: float | None = None) -> Tissue:
     """The tissue of a slide. how: `all` takes everything. threshold: a saturation, 0 to 1, instead of Otsu's.

@@ -11,7 +11,7 @@ from PIL import Image
 from ushape.data.classes import Grouping
 from ushape.data.rois import Roi, open_pixels
 from ushape.files import replacing
-from ushape.predict.outputs import save_labels
+from ushape.predict.colours import save_labels
 from ushape.study.design import Study
 
 WIDEST = 1024

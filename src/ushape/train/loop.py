@@ -28,8 +28,8 @@ from ushape.nets.device import autocast, pick_precision
 from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import as_input, load_weights, save_weights
+from ushape.predict.colours import save_labels
 from ushape.predict.engine import Predictor, evaluate
-from ushape.predict.outputs import save_labels
 from ushape.predict.score import macro_dice, plain
 from ushape.threads import Lanes
 from ushape.train.losses import segmentation_loss

@@ -1,0 +1,126 @@
+"""The regions of a label map as GeoJSON that QuPath imports as annotations, with class names and colours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ushape.data.classes import IGNORE, Grouping
+from ushape.errors import DataError, nearest
+from ushape.files import replacing
+from ushape.predict.coverage import Areas, Block, polygons, shapely_module
+from ushape.predict.store import Grid
+
+MOST_VERTICES = 20_000
+"""A feature with more is cut: QuPath draws and edits it slowly."""
+
+WIDEST = 2048
+"""px: blocks are no larger than this whatever the size in µm, since tracing one needs about 150 bytes a pixel."""
+
+_BORDERS = 2**21
+"""A block with more pixel edges between regions than this is quartered first: noise, which takes memory to trace."""
+
+
+def save_geojson(
+    path: Path,
+    labels: Grid,
+    mpp: float,
+    to_slide: float,
+    grouping: Grouping,
+    classes: Sequence[str] | None = None,
+    tolerance_um: float = 2.0,
+    max_side_um: float = 4000.0,
+    origin: tuple[float, float] = (0.0, 0.0),
+    most_vertices: int = MOST_VERTICES,
+) -> int:
+    """Write the regions of a label map uint8 [H, W] at `mpp` µm per px; the number of features written.
+
+    to_slide: level-0 px of the slide per px of the map. origin: (x, y) of the map's corner in level-0 px. classes: only
+    these, where given. tolerance_um: outlines lose detail below this size, see `coverage.polygons`; 0 keeps every
+    pixel. The map is cut into blocks of at most `max_side_um`, at whose borders regions end and go on in the next.
+
+    Areas of polygons and of the map agree for every class within `coverage.AGREEMENT`, regions do not overlap, and
+    between neighbours there is no gap. DataError where a class is unknown, or where the map has labels that the
+    grouping has not; RunError where the disk is full.
+    """
+    wanted = _wanted(grouping, classes)
+    side = max(1, min(WIDEST, int(max_side_um / mpp)))
+    areas, count = Areas(), 0
+    shapely_module()
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for top, left, block in _blocks(labels, side):
+            _check(path, block, grouping)
+            if not np.isin(block, wanted).any():
+                continue
+
+            def place(corners: NDArray[np.float64], top: int = top, left: int = left) -> NDArray[np.float64]:
+                return np.round((corners + np.array([left, top])) * to_slide + origin, 4)
+
+            made = polygons(block, tolerance_um / mpp, place, areas, most_vertices)
+            areas = made.areas
+            count = _write(file, made, wanted, grouping, mpp, count)
+        file.write("\n]}\n")
+    return count
+
+
+def _blocks(labels: Grid, side: int) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+    """Blocks of a map with their top and left; those with very many borders come as quarters."""
+    height, width = labels.shape
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield from _quartered(top, left, labels[top : top + side, left : left + side])
+
+
+def _quartered(top: int, left: int, block: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+    borders = np.count_nonzero(block[1:] != block[:-1]) + np.count_nonzero(block[:, 1:] != block[:, :-1])
+    if borders <= _BORDERS:
+        yield top, left, block
+        return
+    height, width = (-(-size // 2) for size in block.shape)
+    for y in range(0, block.shape[0], height):
+        for x in range(0, block.shape[1], width):
+            yield from _quartered(top + y, left + x, block[y : y + height, x : x + width])
+
+
+def _write(file: TextIO, made: Block, wanted: NDArray[np.intp], grouping: Grouping, mpp: float, count: int) -> int:
+    """Append the features of a block; the number of all features so far."""
+    written = np.flatnonzero(np.isin(made.labels, wanted))
+    shapes = shapely_module().to_geojson(made.polygons[written])
+    for shape, index in zip(shapes, written, strict=True):
+        label = made.labels[index]
+        about = _properties(grouping, label, made.area[index] * mpp**2)
+        separator = "," if count else ""
+        file.write(f'{separator}\n{{"type": "Feature", "geometry": {shape}, "properties": {about}}}')
+        count += 1
+    return count
+
+
+def _properties(grouping: Grouping, label: int, area: float) -> str:
+    """A feature's properties as QuPath 0.4 and later reads them; `area` in µm²."""
+    name = grouping.classes[label]
+    about: dict[str, Any] = {"objectType": "annotation", "name": name}
+    about["classification"] = {"name": name, "color": list(grouping.colours[label])}
+    about["measurements"] = {"Area µm^2": round(area, 2)}
+    return json.dumps(about, ensure_ascii=False)
+
+
+def _wanted(grouping: Grouping, classes: Sequence[str] | None) -> NDArray[np.intp]:
+    """Indices of the classes that are written."""
+    known = list(grouping.classes)
+    for name in classes or ():
+        if name not in known:
+            raise DataError(f"unknown class {name!r}{nearest(name, known)} ({grouping.id}: {', '.join(known)})")
+    return np.array([known.index(name) for name in (classes or known)], np.intp)
+
+
+def _check(path: Path, block: NDArray[np.uint8], grouping: Grouping) -> None:
+    """DataError where a label is no class."""
+    foreign = np.setdiff1d(np.unique(block), [*range(len(grouping.classes)), IGNORE])
+    if len(foreign):
+        raise DataError(f"{path}: the label map has label {foreign[0]}, which {grouping.id} has not: predict it again")

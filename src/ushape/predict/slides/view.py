@@ -64,6 +64,11 @@ class View:
             self._whole = resample_image(Image.fromarray(slide.pixels), slide.mpp, mpp)
 
     @property
+    def in_memory(self) -> bool:
+        """Whether reading costs nothing, since the view was made as a whole."""
+        return self._whole is not None
+
+    @property
     def broken(self) -> list[Box]:
         """Regions of the view (top, left, height, width) that could not be decoded so far and are white, each once."""
         at = self.slide.levels[self.level]

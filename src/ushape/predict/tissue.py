@@ -1,7 +1,7 @@
 """Where a slide holds tissue: Otsu's threshold on saturation at low resolution, and a border so that nothing is lost.
 
-Glass is bright and nearly grey, stained tissue is not. What is missed here is never predicted, what is found in vain costs
-time only: so everything here errs towards tissue. Pen marks and coloured dust count as tissue; black does not.
+Glass is bright and nearly grey, stained tissue is not. What is missed here is never predicted, what is found in vain
+costs time only: so everything here errs towards tissue. Pen marks and coloured dust count as tissue; black does not.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_a_plain_image_is_seen_as_training_sees_it(tmp_path: Path, picture: Pict
 
 
 @given(st.floats(0.12, 12), st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_a_tiled_image_is_too_to_one_grey_level_and_in_any_parts(
     pyramid: Path, picture: Picture, mpp: float, data: st.DataObject
 ) -> None:

@@ -38,6 +38,8 @@ def is_tiff(path: Path) -> bool:
 def find_slides(paths: Sequence[Path]) -> list[Path]:
     """The slides among files and folders, in the order given, those of a folder sorted.
 
+    Of DICOM files that are levels of one slide, the first stands for it.
+
     DataError: no such file, a file of unknown type, a folder without slides, two slides of one name.
     """
     found: list[Path] = []
@@ -54,9 +56,32 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
         else:
             raise DataError(f"{path}: is of no known type ({', '.join(SUFFIXES)})")
+    found = _one_of_each_series(found)
     seen: dict[str, Path] = {}
     for path in found:
         first = seen.setdefault(slide_name(path), path)
         if first is not path:
             raise DataError(f"{path}: has the name of {first} and would overwrite its results: rename one of them")
     return found
+
+
+def _one_of_each_series(paths: list[Path]) -> list[Path]:
+    seen: set[str] = set()
+    kept = []
+    for path in paths:
+        series = _series(path) if path.suffix.lower() == ".dcm" else None
+        if series is None or series not in seen:
+            kept.append(path)
+        seen |= {series} if series else set()
+    return kept
+
+
+def _series(path: Path) -> str | None:
+    """The series that a DICOM file belongs to, None for one that OpenSlide cannot open."""
+    module = openslide_module()
+    try:
+        with module.OpenSlide(path) as slide:
+            series: str | None = slide.properties.get("dicom.SeriesInstanceUID")
+    except (module.OpenSlideError, OSError):
+        return None
+    return series

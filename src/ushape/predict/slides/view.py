@@ -61,7 +61,8 @@ class View:
         self._whole: Bytes | None = None
         if isinstance(slide, ImageSlide) and self.height * self.width <= MAX_PIXELS:
             # what is in memory anyway is made exactly as for training
-            self._whole = resample_image(Image.fromarray(slide.pixels), slide.mpp, mpp)
+            same = slide.pixels.shape[:2] == (self.height, self.width)
+            self._whole = slide.pixels if same else resample_image(Image.fromarray(slide.pixels), slide.mpp, mpp)
 
     @property
     def in_memory(self) -> bool:

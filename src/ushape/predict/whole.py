@@ -14,7 +14,7 @@ from ushape import __version__
 from ushape.data.classes import Grouping
 from ushape.errors import DataError, UshapeError
 from ushape.files import read_json
-from ushape.nets.field import effective_margin  # type: ignore
+from ushape.nets.field import effective_margin
 from ushape.nets.weights import Weights, weights_file
 from ushape.predict.canvas import Part
 from ushape.predict.composition import composition, row, write_composition_csv

@@ -92,7 +92,7 @@ def find_tissue(
     not to be called from one of them. What was seen is left in `view.glance`.
     """
     if threshold is not None and not 0 <= threshold <= 1:
-        raise DataError(f"tissue threshold {threshold:g}: give a saturation from 0 to 1")
+        raise DataError(f"--saturation {threshold:g}: give a saturation from 0 to 1")
     fine = coarse(view, FINE)
     pool = max(1, round(COARSE / fine.mpp))
     scale = pool * view.width / fine.width

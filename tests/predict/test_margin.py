@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -85,10 +84,3 @@ def test_it_is_the_same_each_time_and_none_for_global_context(monkeypatch: pytes
     monkeypatch.setattr(module, "TILE", 128)
     net = settled("unet[width=4,levels=3]")
     assert effective_margin(net) == effective_margin(net)
-
-
-def test_tissue_is_mirrored_to_any_size() -> None:
-    made = module._tissue(600)
-    assert made.shape == (600, 600, 3)
-    assert np.array_equal(made[256:512], made[:256][::-1])
-    assert np.array_equal(made[:, 512:], made[:, :88])

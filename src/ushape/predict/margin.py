@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from ushape.data.phantom import phantom_roi
 from ushape.nets.reach import reach
 from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
+from ushape.predict.invented import invented_tissue
 
 NEAR = 128
 """A reach up to so many px is taken as it is; what measuring could spare would be little."""
@@ -42,7 +39,7 @@ def _measured(net: Network) -> int | None:
     """The margin at which probabilities of a tile are those of the whole image; None if none in the tile is."""
     unit = net.multiple
     beyond, side = (-(-length // unit) * unit for length in (BEYOND, TILE))
-    light = as_input(torch.from_numpy(_tissue(side + 2 * beyond))[None].float() / 255)
+    light = as_input(torch.from_numpy(invented_tissue(side + 2 * beyond))[None].float() / 255)
     device = next(net.parameters()).device
     inner = (..., slice(beyond, -beyond), slice(beyond, -beyond))
     whole = _probabilities(net, light.to(device))[inner]
@@ -58,12 +55,3 @@ def _probabilities(net: Network, image: Tensor) -> Tensor:
     scores = net.eval()(image)
     assert isinstance(scores, Tensor)  # a network in evaluation gives the finest level alone
     return scores.float().softmax(1)
-
-
-@lru_cache(maxsize=1)
-def _tissue(side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """RGB uint8 [side, side, 3] of invented tissue, mirrored again and again."""
-    patch, _ = phantom_roi(0, 0, 256)
-    times = -(-side // 512)
-    both = np.concatenate([patch, patch[::-1]])
-    return np.tile(np.concatenate([both, both[:, ::-1]], 1), (times, times, 1))[:side, :side]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -69,3 +69,16 @@ def _turned(tile: Bytes, view: View) -> Bytes:
 def _turned_back(probabilities: Float, view: View) -> Float:
     made: Float = turn_back(torch.from_numpy(probabilities), view, 1, 2).numpy()
     return made
+
+
+def padded(tile: Bytes, multiple: int) -> Bytes:
+    """The tile with its border repeated at the right and bottom, as networks do it, contiguous: [H, W, 3]."""
+    height, width = tile.shape[:2]
+    if height % multiple or width % multiple:
+        return np.pad(tile, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="edge")
+    return np.ascontiguousarray(tile)
+
+
+def cropped(made: NDArray[Any], tile: Bytes) -> NDArray[Any]:
+    """[..., H, W] of a padded tile -> those of the tile itself."""
+    return made[..., : tile.shape[0], : tile.shape[1]]

@@ -2,90 +2,121 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import nn
 
 from ushape.errors import RunError
 from ushape.nets.folding import folded
 from ushape.nets.unet import Network
-from ushape.predict.engines.base import Bytes, Engine, Float, changes
-from ushape.predict.engines.portable import Classes, Stain
+from ushape.predict.engines.base import Bytes, Engine, Float, changes, cropped, padded
+from ushape.predict.engines.libraries import openvino_module, without_telemetry
+from ushape.predict.engines.portable import Stain
+from ushape.predict.engines.program import Programs, exported, first_line
 
 KEPT = 8
 """Compiled graphs that are kept: a few sizes of tile, with and without probabilities."""
 
-_converting = threading.Lock()
-"""torch.export and the conversion are not made for several threads."""
-
 
 class OpenVinoEngine(Engine):
-    """RunError where OpenVINO is missing, or this CPU does not compute the precision.
+    """RunError where OpenVINO is missing, this CPU does not compute the precision, or it cannot take the network.
 
     Stain and network are two graphs: the first always computes in float32, since bfloat16 would lose whole levels of
-    grey, and it is left out where the stain matrix changes nothing. `lanes` calls compute at a time.
+    grey, and it is left out where the stain matrix changes nothing. `lanes` calls compute at a time. crops: what int8
+    is calibrated on (see `quantise`).
     """
 
     name: ClassVar[str] = "openvino"
 
-    def __init__(self, net: Network, precision: str, lanes: int, tta: str) -> None:
+    def __init__(
+        self, net: Network, precision: str, lanes: int, tta: str, crops: Sequence[Bytes] | None = None
+    ) -> None:
         super().__init__(precision, net.classes, tta)
-        ov = import_openvino()
-        self._core = ov.Core()
-        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bf16" and "BF16" not in able:
-            raise RunError("precision bf16 with engine openvino: this CPU does not compute it; give float32 or int8")
-        if precision not in ("float32", "bf16"):
+        if precision not in ("float32", "bf16", "int8"):
             raise RunError(f"precision {precision} with engine openvino: give float32, bf16 or int8")
+        if precision == "int8" and not crops:
+            raise RunError("precision int8 needs images to calibrate on: give --calibrate, or another precision")
+        self._core = openvino_module().Core()
+        half = computes_bf16()
+        if precision == "bf16" and not half:
+            raise RunError("precision bf16 with engine openvino: this CPU does not compute it; give float32 or int8")
         self._threads = {
             "NUM_STREAMS": lanes,
             "INFERENCE_NUM_THREADS": lanes,
             "ENABLE_CPU_PINNING": False,
             "ENABLE_HYPER_THREADING": True,
         }
-        self._classes = Classes(folded(net)).eval()
+        self._hint = "bf16" if half and precision != "float32" else "f32"  # of what int8 leaves as it is, too
+        self._unit, self._crops, self._spec = net.multiple, crops, net.spec.name
+        self._programs = Programs(folded(net))
+        self._general: Any = None
         self._kept: OrderedDict[tuple[str, int, int], _Graph] = OrderedDict()
         self._lock = threading.Lock()
+        if precision == "int8":
+            self.description += f", calibrated on {len(crops or ())} crops"
 
     def _probabilities(self, tile: Bytes, stain: Float) -> Float:
-        return self._run("probabilities", tile, stain)
+        made: Float = cropped(self._run("probabilities", tile, stain), tile)
+        return made
 
     def _labels(self, tile: Bytes, stain: Float) -> Bytes:
-        return self._run("labels", tile, stain)
+        made: Bytes = cropped(self._run("labels", tile, stain), tile)
+        return made
 
     def _run(self, what: str, tile: Bytes, stain: Float) -> Any:
-        image = np.ascontiguousarray(tile)[None]  # [1, H, W, 3]
+        image = padded(tile, self._unit)[None]  # [1, H, W, 3]
         if changes(stain):
-            image = self._graph("stain", tile)(image, np.ascontiguousarray(stain))
-        return self._graph(what, tile)(image)[0]
+            image = self._graph("stain", image)(image, np.ascontiguousarray(stain, np.float32))
+        return self._graph(what, image)(image)[0]
 
-    def _graph(self, what: str, tile: Bytes) -> _Graph:
-        height, width = tile.shape[:2]
+    def _graph(self, what: str, image: Bytes) -> _Graph:
+        height, width = image.shape[1:3]
         key = what, height, width
         with self._lock:
             if key not in self._kept:
-                self._kept[key] = self._compile(what, height, width)
+                self._kept[key] = _Graph(self._compile(what, height, width))
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
             return self._kept[key]
 
-    def _compile(self, what: str, height: int, width: int) -> _Graph:
-        image = torch.zeros(1, height, width, 3, dtype=torch.uint8)
+    def _compile(self, what: str, height: int, width: int) -> Any:
+        shape = [1, height, width, 3]
         if what == "stain":
-            model = converted(Stain(), image, torch.eye(3))
+            model, hint = converted(exported(Stain(), torch.zeros(shape, dtype=torch.uint8), torch.eye(3))), "f32"
         else:
-            model = _only(converted(self._classes, image), 0 if what == "probabilities" else 1)
-        precision = "bf16" if self.precision == "bf16" and what != "stain" else "f32"
-        compiled = self._core.compile_model(model, "CPU", {**self._threads, "INFERENCE_PRECISION_HINT": precision})
-        return _Graph(compiled)
+            model, hint = self._model(height, width), self._hint
+            model = only(model, 0 if what == "probabilities" else 1)
+        model.reshape({0: shape})
+        try:
+            return self._core.compile_model(model, "CPU", {**self._threads, "INFERENCE_PRECISION_HINT": hint})
+        except RuntimeError as error:
+            raise RunError(
+                f"{self._spec}: OpenVINO cannot compute it ({first_line(error)}): give engine torch"
+            ) from None
+
+    def _model(self, height: int, width: int) -> Any:
+        """The network as a model for tiles of this size or, left to be reshaped, of many."""
+        try:
+            program = self._programs.general() if self._programs.serves(height, width) else None
+            if program is None:
+                return self._quantised(converted(self._programs.only(height, width)), (height, width))
+            if self._general is None:
+                self._general = self._quantised(converted(program), None)
+        except RunError as error:
+            raise RunError(f"{self._spec}: {error}: give engine torch") from None
+        return self._general.clone()
+
+    def _quantised(self, model: Any, size: tuple[int, int] | None) -> Any:
+        if self.precision != "int8":
+            return model
+        from ushape.predict.engines.quantise import quantised
+
+        return quantised(model, self._crops or (), self._unit, size)
 
 
 class _Graph:
@@ -106,42 +137,21 @@ class _Graph:
         return made
 
 
-def converted(module: nn.Module, *inputs: torch.Tensor) -> Any:
-    """A module as an OpenVINO model for inputs of exactly these shapes."""
-    ov = import_openvino()
-    with _converting, without_telemetry(), torch.no_grad():
-        program = torch.export.export(module, inputs)
-        model = ov.convert_model(program)
-    model.reshape({i: list(each.shape) for i, each in enumerate(inputs)})
-    return model
+def computes_bf16() -> bool:
+    """Whether OpenVINO computes bfloat16 on this CPU."""
+    return "BF16" in openvino_module().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _only(model: Any, output: int) -> Any:
-    """The model with one of its outputs, and what only the others need left out."""
-    ov = import_openvino()
-    return ov.Model([model.get_results()[output]], model.get_parameters(), model.friendly_name)
-
-
-def import_openvino() -> Any:
-    """The package; RunError naming the extra where it is missing. It reports to nobody that it was imported."""
+def converted(program: torch.export.ExportedProgram) -> Any:
+    """A program as an OpenVINO model; RunError where it has an operation that OpenVINO has not."""
+    ov = openvino_module()
     try:
         with without_telemetry():
-            import openvino
-    except ImportError:
-        raise RunError("engine openvino is not installed: pip install 'ushape[openvino]'") from None
-    return openvino
+            return ov.convert_model(program)
+    except Exception as error:  # of many classes
+        raise RunError(f"OpenVINO cannot convert it ({first_line(error)})") from error
 
 
-@contextmanager
-def without_telemetry() -> Iterator[None]:
-    """Whatever is imported meanwhile finds no `openvino_telemetry`, and so sends nothing over the network."""
-    name = "openvino_telemetry"
-    there = name in sys.modules, sys.modules.get(name)
-    sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if there[0]:
-            sys.modules[name] = there[1]  # type: ignore[assignment]
-        else:
-            del sys.modules[name]
+def only(model: Any, output: int) -> Any:
+    """The model with one of its outputs, and what only the others need left out."""
+    return openvino_module().Model([model.get_results()[output]], model.get_parameters(), model.friendly_name)

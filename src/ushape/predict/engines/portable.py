@@ -24,7 +24,8 @@ class Stain(nn.Module):
         self.register_buffer("density", torch.from_numpy(to_density(np.arange(256, dtype=np.uint8))))  # [256]
 
     def forward(self, image: Tensor, matrix: Tensor) -> Tensor:
-        density = self.density[image.int()] @ matrix  # [N, H, W, 3]; a table is faster than logarithms, and exact
+        levels = self.density.index_select(0, image.int().flatten())  # a table: faster than logarithms, and exact
+        density = levels.view(image.shape) @ matrix  # [N, H, W, 3]
         light = torch.exp(density * float(np.float32(-np.log(10.0)))) * 256.0 - 1.0
         return (light + 0.5).clamp(0, 255).to(torch.uint8)
 

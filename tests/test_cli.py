@@ -30,7 +30,7 @@ SPEC, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
 SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "validations=2", "tta=none"]
 CLASSES = ["tumor", "stroma", "inflammatory", "necrosis", "other"]
 COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "study status"]
-COMMANDS += ["study resume", "study power", "report", "predict", "mods", "nets"]
+COMMANDS += ["study resume", "study power", "report", "predict", "measure", "mods", "nets"]
 
 Run = Callable[..., SimpleNamespace]
 

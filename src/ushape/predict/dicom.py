@@ -109,11 +109,9 @@ def _header(
     )
     if not real:
         del segmentation.SourceImageSequence, segmentation.ReferencedSeriesSequence
-    bits = {"bits_allocated": 8, "bits_stored": 8, "photometric_interpretation": "MONOCHROME2"}
 
     def encode(tile: Bytes) -> bytes:
-        frame: bytes = encode_frame(tile, JPEGLSLossless, **bits, pixel_representation=0)
-        return frame
+        return encode_frame(tile, JPEGLSLossless, 8, 8, "MONOCHROME2", pixel_representation=0)
 
     return segmentation, encode
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ushape.data.classes import IGNORE, Grouping
 from ushape.errors import DataError, nearest
 from ushape.files import replacing
-from ushape.predict.coverage import Areas, Block, polygons, shapely_module
+from ushape.predict.coverage import Areas, Block, polygons
+from ushape.predict.slides.libraries import shapely_module
 from ushape.predict.store import Grid
 
 MOST_VERTICES = 20_000

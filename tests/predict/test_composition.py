@@ -62,7 +62,7 @@ def test_pixels_are_counted_band_by_band(
     blobs: Callable[..., Any], watched: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = blobs(1100, 70)
-    monkeypatch.setattr(module, "BAND", 512 * 70)
+    monkeypatch.setattr(module, "_PIECE", 1000)
     source = watched(labels)
     assert np.array_equal(count(source), np.bincount(labels.ravel(), minlength=256))
     assert source.largest == 512 * 70

@@ -70,5 +70,5 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     Image.new("P", (600, 600)).save(tmp_path / "plain.tiff")
     tifffile.imwrite(tmp_path / "ome.tiff", np.zeros((600, 600), np.uint8), ome=True, tile=(512, 512))
     for name in ("plain.tiff", "ome.tiff"):
-        with pytest.raises(DataError, match=rf"{name}: is no label map of `ushape predict`"):
+        with pytest.raises(DataError, match=rf"{name}: is no label map of ushape"):
             LabelFile(tmp_path / name)

@@ -91,6 +91,16 @@ def test_classes_colours_pixel_size_and_origin_stand_in_the_file(tmp_path: Path,
     assert notes["ushape/about"]["grouping"] == FIVE.id
 
 
+def test_the_description_is_valid_ome_xml(tmp_path: Path, blobs: Blobs) -> None:
+    pytest.importorskip("lxml")
+    schema = Path(pytest.importorskip("omeschema").__file__).parent / "schemas" / "2016-06" / "ome.xsd"
+    save_label_pyramid(tmp_path / "l", blobs(600, 700), 0.5, FIVE, {"slide": "a & <b>", "n": 1})
+    save_probability_pyramid(tmp_path / "p", np.zeros((5, 60, 70), np.uint8), 0.5, FIVE, {"slide": "a"})
+    for name in ("l", "p"):
+        with tifffile.TiffFile(tmp_path / name) as file:
+            assert tifffile.OmeXml.validate(file.ome_metadata or "", schema.read_bytes())
+
+
 def test_probabilities_are_channels_of_classes_halved_by_their_mean(tmp_path: Path) -> None:
     probabilities = np.random.default_rng(0).integers(0, 256, (5, 700, 1301), np.uint8)
     save_probability_pyramid(tmp_path / "p.ome.tiff", probabilities, 1.2, FIVE, {})

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from ushape.cli import main
@@ -28,6 +29,7 @@ from ushape.train import loop
 
 SPEC, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
 SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "validations=2", "tta=none"]
+TORCH = ["--engine", "torch", "--precision", "float32"]
 CLASSES = ["tumor", "stroma", "inflammatory", "necrosis", "other"]
 COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "study status"]
 COMMANDS += ["study resume", "study power", "report", "predict", "measure", "mods", "nets"]
@@ -368,33 +370,39 @@ def test_evaluation_of_what_is_no_network_is_refused(run: Run, phantom: Path, tm
     assert_refused(run("evaluate", tmp_path / "gone", "--data", phantom), "train it first")
 
 
-def test_predictions_have_the_images_size_and_the_classes_colours(
-    run: Run, trained: Path, phantom: Path, tmp_path: Path
-):
+def test_predictions_are_folders_of_results(run: Run, trained: Path, phantom: Path, tmp_path: Path):
     source = next((phantom / "rgbs_colorNormalized").iterdir())
     image = tmp_path / "tissue.tif"
     with Image.open(source) as opened:
         opened.crop((0, 0, 90, 61)).save(image)
-    made = run("predict", trained, image, source, "--out", tmp_path / "out", "--mpp", 0.8, "--threads", 1)
+    words = ["predict", trained, image, "--out", tmp_path / "out", "--mpp", 0.8, "--jobs", 1, *TORCH]
+    made = run(*words)
     assert made.code == 0
-    for name, size in (("tissue", (90, 61)), (source.stem, (96, 96))):
-        with Image.open(tmp_path / "out" / f"{name}.png") as labels:
-            assert labels.size == size
-            assert labels.mode == "P"
-            assert set(np.unique(np.asarray(labels))) <= set(range(5))
-            assert labels.getpalette()[:15] == [v for colour in grouping("bcss-5").colours for v in colour]
-        with Image.open(tmp_path / "out" / f"{name}-overlay.jpg") as overlay:
-            assert overlay.mode == "RGB"
-        about = json.loads((tmp_path / "out" / f"{name}.json").read_text())
-        assert (about["mpp"], about["grouping"], about["tta"]) == (1.2, "bcss-5@1", "none")
-        assert sum(c["share"] for c in about["composition"].values()) == pytest.approx(1, abs=1e-5)
+    assert "unet[width=4,levels=3] in torch, float32" in made.out
+    assert run("predict", trained, source, "--out", tmp_path / "out", "--jobs", 1, *TORCH).code == 0
+    for name, size in (("tissue", (41, 60)), (source.stem, (96, 96))):  # .8 um to 1.2
+        folder = tmp_path / "out" / name
+        with tifffile.TiffFile(folder / "labels.ome.tiff") as file:
+            labels = file.asarray()
+            assert labels.shape == size
+            assert set(np.unique(labels)) <= {*range(5), 255}
+            colours = file.pages[0].colormap[:, :5].T // 257
+        assert [tuple(colour) for colour in colours] == list(grouping("bcss-5").colours)
+        about = json.loads((folder / "provenance.json").read_text())
+        assert (about["settings"]["mpp"], about["settings"]["grouping"], about["settings"]["tta"]) == (
+            1.2, "bcss-5@1", "none",
+        )  # fmt: skip
+        assert sum(c["share"] for c in about["composition"]["classes"].values()) == pytest.approx(1, abs=1e-5)
+    assert "1 slides were finished before: tissue.tif" in run(*words).out
 
 
 def test_a_prediction_is_that_of_the_run(run: Run, trained: Path, phantom: Path, tmp_path: Path):
     name = next((trained / "predictions").iterdir()).name
-    run("predict", trained, phantom / "rgbs_colorNormalized" / name, "--out", tmp_path, "--threads", 1)
-    with Image.open(tmp_path / name) as ours, Image.open(trained / "predictions" / name) as theirs:
-        assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+    image = phantom / "rgbs_colorNormalized" / name
+    assert run("predict", trained, image, "--out", tmp_path, "--jobs", 1, "--tissue", "all", *TORCH).code == 0
+    ours = tifffile.imread(tmp_path / Path(name).stem / "labels.ome.tiff")
+    with Image.open(trained / "predictions" / name) as theirs:
+        assert (ours == np.asarray(theirs)).mean() > 0.98  # the run computed in bf16 where the CPU can
 
 
 def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, phantom: Path, tmp_path: Path):
@@ -410,6 +418,10 @@ def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, ph
     assert_refused(run("predict", trained, tmp_path / "a/cut_MPP-1.2000.png", "--out", out), "truncated or damaged")
     assert_refused(run("predict", trained, tmp_path / "gone_MPP-1.0.png", "--out", out), "gone_MPP-1.0.png")
     assert_refused(run("predict", tmp_path, image, "--out", out), "train it first")
+    both = run("predict", trained, image, "--out", out, "--tissue", "all", "--saturation", 0.1, *TORCH)
+    assert_refused(both, "--saturation has no effect with --tissue all")
+    assert_refused(run("predict", trained, image, "--out", out, "--tile", 100, *TORCH), "--tile 100", "multiples of 16")
+    assert_refused(run("predict", trained, image, "--out", out, "--classes", "tumour"), "did you mean 'tumor'")
     assert not out.exists()
 
 

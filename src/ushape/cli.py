@@ -133,11 +133,8 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--format", choices=("html", "latex", "csv", "markdown"), default="html")
     one.add_argument("--tolerance", type=float, default=10.0, metavar="UM", help="of borders, in µm (10)")
 
-    one = add(commands, "predict", "predict:predict", "label images with a trained network")
-    one.add_argument("weights", type=Path, metavar="RUN|WEIGHTS")
-    one.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
-    one.add_argument("--out", type=Path, required=True, metavar="DIR")
-    _prediction_arguments(one)
+    one = add(commands, "predict", "predict:predict", "label whole slides and images with a trained network")
+    _predict_arguments(one)
 
     one = add(commands, "measure", "measure:measure", "tissue composition of predicted slides, from their label maps")
     one.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="what was --out of predict, or folders in it")
@@ -272,6 +269,33 @@ def _pool_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster, of which this machine is a node")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def _predict_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("weights", type=Path, metavar="RUN|WEIGHTS")
+    add(
+        "slides",
+        type=Path,
+        nargs="+",
+        metavar="SLIDE",
+        help="files of any scanner, TIFF, PNG, JPEG; or folders of them",
+    )
+    add("--out", type=Path, required=True, metavar="DIR")
+    add("--engine", choices=("auto", "torch", "openvino", "onnx"), default="auto", help="auto: the fastest here")
+    add("--precision", choices=("auto", "float32", "bf16", "int8"), default="auto")
+    add("--tta", choices=TTA_NAMES, default="none", help="test-time augmentation: flips takes 4 times as long, d4 8")
+    add("--classes", nargs="+", metavar="CLASS", help="those that become polygons (all)")
+    add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")
+    add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")
+    add("--mpp", type=float, help="µm per pixel of slides that do not say it")
+    add("--max-pixels", type=_positive, metavar="N", help="of images that must be decoded as a whole (2^30)")
+    add("--tolerance", type=float, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
+    add("--probabilities", action="store_true", help="write a pyramid of probabilities too")
+    add("--dicom", action="store_true", help="write a DICOM segmentation too")
+    add("--tile", type=_positive, metavar="PX", help="side of the tiles that are computed at once (1024)")
+    add("--jobs", type=_positive, metavar="N", help="tiles computed at the same time (one a core)")
+    add("--device", default="auto", help="auto, cpu, cuda or mps")
 
 
 def _prediction_arguments(parser: argparse.ArgumentParser) -> None:

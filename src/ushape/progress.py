@@ -35,11 +35,12 @@ class Progress:
             self._bars.start()
             self._task = self._bars.add_task("", total=self.total, completed=done, note="")
 
-    def update(self, done: int | None = None, note: str = "") -> None:
-        """`done` units in all (None: one more)."""
+    def update(self, done: int | None = None, note: str = "", total: int | None = None) -> None:
+        """`done` units in all (None: one more) of `total`, where that has changed."""
         self._done = self._done + 1 if done is None else done
+        self.total = self.total if total is None else total
         if self._bars:
-            self._bars.update(self._task, completed=self._done, note=note)
+            self._bars.update(self._task, completed=self._done, total=self.total, note=note)
             return
         now = time.monotonic()
         if now - self._printed >= self.every:

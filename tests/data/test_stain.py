@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ushape.data.stain import EOSIN, HAEMATOXYLIN, jitter_light, stain_matrix, to_density, to_rgb
+from ushape.data.stain import (
+    EOSIN,
+    HAEMATOXYLIN,
+    REFERENCE,
+    jitter_light,
+    normalise,
+    stain_matrix,
+    strength_matrix,
+    to_density,
+    to_rgb,
+)
 
 Float = NDArray[np.float64]
 
@@ -116,3 +126,21 @@ def test_the_jitter_leaves_its_input_alone() -> None:
     before = rgb.copy()
     jitter_light(rgb, 0.3, np.random.default_rng(0))
     assert np.array_equal(rgb, before)
+
+
+# ---- a common strength -------------------------------------------------------------------------------------
+
+
+def test_the_strength_matrix_is_what_normalise_applies() -> None:
+    rgb = np.tile(tissue(), (5, 5, 1))
+    matrix = strength_matrix(rgb)
+    assert matrix.dtype == np.float32
+    assert np.abs(to_rgb(to_density(rgb) @ matrix).astype(int) - normalise(rgb)).max() <= 1
+    strength = np.percentile(amounts(to_density(normalise(rgb)).reshape(-1, 3))[:, :2], 99, axis=0)
+    assert strength == pytest.approx(REFERENCE, rel=0.03)
+
+
+def test_without_tissue_the_matrix_is_the_identity_and_the_image_stays() -> None:
+    white = np.full((40, 40, 3), 240, np.uint8)
+    assert np.array_equal(strength_matrix(white), np.eye(3))
+    assert np.array_equal(normalise(white), white)

@@ -16,7 +16,7 @@ from ushape.errors import RunError
 from ushape.nets.unet import UNet, build
 from ushape.nets.weights import as_input
 from ushape.predict import engine
-from ushape.predict.engine import TTA, Predictor, evaluate
+from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.score import confusion
 from ushape.predict.tiling import Plan, plan
 from ushape.threads import Lanes
@@ -164,27 +164,6 @@ def test_the_number_of_lanes_changes_no_bit(net: UNet, precision: str) -> None:
 # ---- test-time augmentation --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("turns", "flip"), TTA["d4"])
-def test_turning_back_undoes_turning(turns: int, flip: bool) -> None:
-    x = torch.arange(2 * 3 * 5 * 7).reshape(2, 3, 5, 7)
-    turned = engine._turn(x, turns, flip)
-    assert torch.equal(engine._turn_back(turned, turns, flip), x)
-    assert torch.equal(engine._turn(engine._turn_back(x, turns, flip), turns, flip), x)
-    assert (turns, flip) == (0, False) or turned.shape != x.shape or not torch.equal(turned, x)
-
-
-@pytest.mark.parametrize(("tta", "views"), [("none", 1), ("flips", 4), ("d4", 8)])
-def test_every_view_is_another_one(tta: str, views: int) -> None:
-    x = torch.arange(36).reshape(1, 1, 6, 6)
-    assert len({tuple(engine._turn(x, *view).flatten().tolist()) for view in TTA[tta]}) == views
-
-
-def test_flips_are_the_four_that_keep_rows_and_columns() -> None:
-    x = torch.arange(12).reshape(1, 1, 3, 4)
-    made = {tuple(engine._turn(x, *view).flatten().tolist()) for view in TTA["flips"]}
-    assert made == {tuple(x.flip(dims).flatten().tolist()) for dims in ((), (2,), (3,), (2, 3))}
-
-
 @pytest.mark.parametrize("tta", ["flips", "d4"])
 def test_augmentation_changes_nothing_for_a_network_that_sees_one_pixel(tta: str) -> None:
     image = picture(130, 190)
@@ -208,12 +187,6 @@ def test_the_prediction_of_a_turned_image_is_the_turned_prediction(net: UNet) ->
 def test_an_unknown_augmentation_is_refused_with_those_there_are(net: UNet) -> None:
     with Lanes(1) as lanes, pytest.raises(RunError, match="tta 'mirror': give one of none, flips, d4"):
         Predictor(net, CPU, "float32", lanes, "mirror")
-
-
-def test_the_command_line_names_the_same_augmentations() -> None:
-    from ushape.cli import TTA_NAMES
-
-    assert tuple(TTA) == TTA_NAMES
 
 
 # ---- evaluation --------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
-"""`ushape evaluate` and `ushape predict`: a trained network on whole images."""
+"""`ushape evaluate` and `ushape predict`: a trained network on ROIs and whole slides."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from ushape.commands.shared import Bar, print_scores, say
-from ushape.errors import DataError
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -51,36 +51,47 @@ def evaluate(options: argparse.Namespace) -> None:
         )
 
 
-def predict(options: argparse.Namespace) -> None:
-    """Label images with a trained network."""
+def predict(options: argparse.Namespace) -> int:
+    """Label slides and images with a trained network; 2 where some of them are not possible."""
     from ushape.data.classes import grouping
-    from ushape.data.rois import pixel_size, prepare, read_image
-    from ushape.files import write_json
-    from ushape.nets.device import pick_device, pick_precision
+    from ushape.nets.device import pick_device
     from ushape.nets.weights import load_weights
-    from ushape.predict.engine import Predictor
-    from ushape.predict.outputs import composition, save_overlay, save_prediction
+    from ushape.predict.engines import open_engine
+    from ushape.predict.slides import find_slides
+    from ushape.predict.whole import Outputs, begun_with, check_classes, predict_slides, settings_for
+    from ushape.progress import Progress
     from ushape.threads import Lanes, cores
 
     weights = load_weights(options.weights)
-    about, groups = weights.about, grouping(weights.about["grouping"]["id"])
-    names = [path.stem for path in options.images]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{name}: two images have this name and would overwrite each other: rename one")
-    sizes = {path: pixel_size(path.stem, options.mpp) for path in options.images}
+    groups = grouping(weights.about["grouping"]["id"])
+    slides = find_slides(options.slides)
+    outputs = Outputs(check_classes(options.classes, groups), options.tolerance, options.dicom)
     device = pick_device(options.device)
-    with Lanes(options.threads or cores()) as lanes, Bar("images", len(sizes)) as advance:
-        tta = options.tta or about["tta"]
-        predictor = Predictor(weights.net, device, pick_precision("auto", device), lanes, tta)
-        for path, mpp in sizes.items():
-            image = read_image(path)
-            labels = predictor.labels(prepare(image, mpp, about["mpp"], about["normalise"]))
-            save_prediction(options.out / f"{path.stem}.png", labels, image.size, groups)
-            save_overlay(options.out / f"{path.stem}-overlay.jpg", image, labels, groups)
-            made = {"image": str(path), "mpp": about["mpp"], "grouping": groups.id, "tta": tta}
-            write_json(
-                options.out / f"{path.stem}.json", made | {"composition": composition(labels, about["mpp"], groups)}
+    asked = options.engine, options.precision
+    if asked == ("auto", "auto"):
+        asked = begun_with(options.out, slides) or asked
+    with Lanes(options.jobs or cores()) as lanes:
+        engine = open_engine(weights, *asked, lanes, device, options.tta)
+        chosen = options.tta, options.tissue, options.saturation, options.tile, options.probabilities
+        settings = settings_for(options.weights, weights, engine, *chosen)
+        say(f"{weights.net.spec.name} in {engine.description}", markup=False)
+        bar = Progress("tiles", 0)
+        bar.start()
+        try:
+            limits = {"mpp": options.mpp, "max_pixels": options.max_pixels}
+            made = predict_slides(
+                slides, options.out, engine, settings, groups, outputs, lanes, **limits, advance=bar.update
             )
-            advance()
-    say(f"label maps, overlays and composition of {len(sizes)} images: {options.out}")
+        finally:
+            bar.stop()
+    for note in made.notes:
+        say(f"[bold]note[/]: {note}")
+    for name, count in made.broken.items():
+        say(f"[bold]note[/]: {name}: {count} tiles of the file could not be read and count as background")
+    if made.before:
+        say(f"{len(made.before)} slides were finished before: {', '.join(made.before)}", markup=False)
+    if made.predicted:
+        say(f"{len(made.predicted)} slides predicted: {options.out}", markup=False)
+    for name, error in made.failed.items():
+        print(f"ushape: {error}" if name in str(error) else f"ushape: {name}: {error}", file=sys.stderr)
+    return 2 if made.failed else 0

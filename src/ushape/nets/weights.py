@@ -37,7 +37,7 @@ def load_weights(path: Path) -> Weights:
 
     RunError where the file is missing, damaged or not ours.
     """
-    file = path / "weights.safetensors" if path.is_dir() else path
+    file = weights_file(path)
     tensors, metadata = load_tensors(file)
     try:
         about = json.loads(metadata["ushape"])
@@ -46,6 +46,11 @@ def load_weights(path: Path) -> Weights:
     except (KeyError, TypeError, ValueError, RuntimeError, UshapeError) as error:
         raise RunError(f"{file}: holds no network of ushape ({str(error).splitlines()[0]})") from error
     return Weights(net.eval(), about)
+
+
+def weights_file(path: Path) -> Path:
+    """The file of weights that is `path`, or in it where it is a run's folder."""
+    return path / "weights.safetensors" if path.is_dir() else path
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -190,7 +190,7 @@ class Blended(Canvas):
             right = self.columns[end] if end < len(self.columns) else self.plan.width
             here = np.s_[: bottom - top, left - self._left : right - self._left]
             weight = self._weight[here]
-            mean = self._sum[:, *here] / np.where(weight > 0, weight, 1)  # [C, h, w]
+            mean = (self._sum[:, *here] / np.where(weight > 0, weight, 1)).astype(np.float32)  # [C, h, w]
             labels = mean.argmax(0).astype(np.uint8)
             labels[weight == 0] = IGNORE
             if not self.store.done[stripe * len(self.rows) + r]:

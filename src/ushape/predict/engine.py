@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
@@ -13,33 +12,25 @@ from torch import Tensor
 
 from ushape.data.classes import Grouping
 from ushape.data.rois import Pixels, Roi
-from ushape.errors import RunError
 from ushape.nets.device import autocast
 from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
 from ushape.predict.calibration import Calibration, calibration
 from ushape.predict.score import Matrix, confusion
 from ushape.predict.tiling import Blend, cut, plan
+from ushape.predict.turns import turn, turn_back, views
 from ushape.threads import Lanes
 
 Float = NDArray[np.float32]
-
-TTA: dict[str, tuple[tuple[int, bool], ...]] = {
-    "none": ((0, False),),
-    "flips": ((0, False), (2, False), (0, True), (2, True)),  # left-right, up-down and both
-    "d4": tuple(product(range(4), (False, True))),
-}
-"""Test-time augmentations: (quarter turns, then left-right flip); probabilities are averaged."""
 
 
 class Predictor:
     """A network, a device and lanes: images in, class probabilities out."""
 
     def __init__(self, net: Network, device: torch.device, precision: str, lanes: Lanes, tta: str = "none") -> None:
-        if tta not in TTA:
-            raise RunError(f"tta {tta!r}: give one of {', '.join(TTA)}")
+        self.views = views(tta)
         self.net = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.device, self.precision, self.lanes, self.tta = device, precision, lanes, tta
+        self.device, self.precision, self.lanes = device, precision, lanes
 
     def probabilities(self, image: NDArray[np.uint8]) -> Float:
         """RGB uint8 [H, W, 3] of any size -> float32 [classes, H, W], summing to 1 over the classes."""
@@ -61,10 +52,10 @@ class Predictor:
     def _tile(self, tile: NDArray[np.uint8]) -> Float:
         x = as_input(torch.from_numpy(tile).to(self.device)[None] / 255)  # [1, 3, S, S]
         total = torch.zeros((), device=self.device)
-        for turns, flip in TTA[self.tta]:
-            scores = self._scores(_turn(x, turns, flip)).float()
-            total = total + _turn_back(scores.softmax(1), turns, flip)
-        mean: Float = (total[0] / len(TTA[self.tta])).cpu().numpy()
+        for view in self.views:
+            scores = self._scores(turn(x, view)).float()
+            total = total + turn_back(scores.softmax(1), view)
+        mean: Float = (total[0] / len(self.views)).cpu().numpy()
         return mean
 
     def _scores(self, x: Tensor) -> Tensor:
@@ -91,13 +82,3 @@ def evaluate(predictor: Predictor, pixels: Iterable[Pixels], grouping: Grouping)
         labels, truth = likely.argmax(0).astype(np.uint8), grouping.labels(each.codes)
         matrix = confusion(truth, labels, len(grouping.classes))
         yield Evaluated(each.roi, labels, matrix, calibration(truth, labels, likely.max(0)))
-
-
-def _turn(x: Tensor, turns: int, flip: bool) -> Tensor:
-    x = torch.rot90(x, turns, (2, 3))
-    return x.flip(3) if flip else x
-
-
-def _turn_back(x: Tensor, turns: int, flip: bool) -> Tensor:
-    x = x.flip(3) if flip else x
-    return torch.rot90(x, -turns, (2, 3))

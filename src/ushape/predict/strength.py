@@ -12,19 +12,24 @@ from ushape.predict.tissue import Tissue
 
 Float = NDArray[np.float32]
 
-WHOLE = 2**24
-"""Views of no more pixels than this are looked at as training looks at an image: everywhere."""
+WHOLE = 2**22
+"""Views of no more pixels than this, and plain images, are looked at as training looks at an image: everywhere."""
 
-SIDE, PATCHES = 128, 64
-"""Of larger ones so many patches of so many pixels a side tell the strength: a million pixels, as for an image."""
+SIDE, PATCHES = 64, 256
+"""Of other views so many patches of so many pixels a side tell the strength: a million pixels, as for an image.
+
+Over twelve draws from ten BCSS ROIs taken as one slide, percentiles were off by 1.7% (haematoxylin) and 1.6% (eosin)
+in the mean, 5% at most; 64 patches of 128 px were off by 4.5% and 3.0%, up to 16%.
+"""
 
 
 def slide_strength(view: View, tissue: Tissue, seed: int = 0) -> Float:
     """`data.stain.strength_matrix` of a slide, float32 [3, 3]: of the whole of a small one, else of patches of tissue.
 
-    Patches have the full resolution of the view, since the mean over an area lowers the 99th percentiles.
+    Patches have the full resolution of the view: at half of it, the mean over an area takes 16% of the 99th percentile
+    of haematoxylin and 9% of eosin's, at an eighth 49% and 29% (ten BCSS ROIs at 1.2 µm). Identity without tissue.
     """
-    if view.height * view.width <= WHOLE:
+    if view.in_memory or view.height * view.width <= WHOLE:
         return strength_matrix(_everywhere(view))
     rows, columns = np.nonzero(tissue.mask)
     if not len(rows):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ushape.errors import DataError
+from ushape.predict.slides.libraries import openslide_module
 
 IMAGES = (".png", ".jpg", ".jpeg")
 TIFFS = (".tif", ".tiff", ".btf", ".tf8")
@@ -18,8 +19,26 @@ def slide_name(path: Path) -> str:
     return path.stem.removesuffix(".ome").removesuffix(".OME")
 
 
+def scanner(path: Path) -> str | None:
+    """The format of a file in OpenSlide's words, None where it knows none."""
+    module = openslide_module()
+    try:
+        vendor: str | None = module.OpenSlide.detect_format(path)
+    except (module.OpenSlideError, OSError):
+        return None
+    return vendor
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF or BigTIFF of either byte order."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 def find_slides(paths: Sequence[Path]) -> list[Path]:
     """The slides among files and folders, in the order given, those of a folder sorted.
+
+    Of DICOM files that are levels of one slide, the first stands for it.
 
     DataError: no such file, a file of unknown type, a folder without slides, two slides of one name.
     """
@@ -33,11 +52,36 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
             found += inside
         elif not path.exists():
             raise DataError(f"{path}: there is no such file or folder")
-        else:
+        elif path.suffix.lower() in SUFFIXES or is_tiff(path) or scanner(path):
             found.append(path)
+        else:
+            raise DataError(f"{path}: is of no known type ({', '.join(SUFFIXES)})")
+    found = _one_of_each_series(found)
     seen: dict[str, Path] = {}
     for path in found:
         first = seen.setdefault(slide_name(path), path)
         if first is not path:
             raise DataError(f"{path}: has the name of {first} and would overwrite its results: rename one of them")
     return found
+
+
+def _one_of_each_series(paths: list[Path]) -> list[Path]:
+    seen: set[str] = set()
+    kept = []
+    for path in paths:
+        series = _series(path) if path.suffix.lower() == ".dcm" else None
+        if series is None or series not in seen:
+            kept.append(path)
+        seen |= {series} if series else set()
+    return kept
+
+
+def _series(path: Path) -> str | None:
+    """The series that a DICOM file belongs to, None for one that OpenSlide cannot open."""
+    module = openslide_module()
+    try:
+        with module.OpenSlide(path) as slide:
+            series: str | None = slide.properties.get("dicom.SeriesInstanceUID")
+    except (module.OpenSlideError, OSError):
+        return None
+    return series

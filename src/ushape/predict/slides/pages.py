@@ -36,15 +36,17 @@ def pyramid(tiff: Any, path: Path) -> list[Any]:
 
 
 def _same_picture(first: Any, page: Any) -> bool:
-    """Whether a page has colours like the first and its shape, to within a pixel or so."""
-    alike = ("photometric", "samplesperpixel", "bitspersample", "dtype")
+    """Whether a page is a smaller level: the shape of the first to within a pixel or so, its colours, its layout.
+
+    A page in strips beside a tiled one is a thumbnail, which scanners sharpen; 8 in the type of a page marks a picture
+    of label or glass.
+    """
+    if page.photometric not in (RGB, YCBCR) or page.is_tiled != first.is_tiled or (page.subfiletype or 0) & 8:
+        return False
+    alike = all(getattr(first, name) == getattr(page, name) for name in ("samplesperpixel", "bitspersample", "dtype"))
     down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength
-    differ = abs(down[0] / down[1] - 1)
-    if (page.subfiletype or 0) & 8 or page.photometric not in (RGB, YCBCR) or page.samplesperpixel not in (3, 4):
-        return False  # 9: a picture of label or glass, in the words of Aperio
-    allowed = 1.5 / min(page.imagewidth, page.imagelength)
-    same = all(getattr(first, name) == getattr(page, name) for name in alike[1:])
-    return same and min(down) > 1.2 and differ <= allowed
+    differ = abs(down[0] / down[1] - 1) * min(page.imagewidth, page.imagelength)
+    return alike and min(down) > 1.2 and differ <= 1.5
 
 
 def check_colours(page: Any, path: Path) -> None:

@@ -64,36 +64,65 @@ def resample(rows: Windows, columns: Windows, top: int, left: int, height: int, 
     down, across = slice(top, top + height), slice(left, left + width)
     first, last = rows.first[down] - y0, rows.last[down] - y0
     left_first, left_last = columns.first[across] - x0, columns.last[across] - x0
-    if rows.weight is None and columns.weight is None:
-        totals = _sums(_sums(pixels, first, last, 0), left_first, left_last, 1)  # exact: one rounding, at the end
-        count = np.multiply.outer(last - first, left_last - left_first).astype(np.uint32)[..., None]
-        return ((totals + count // 2) // count).astype(np.uint8)
-    there = _between(pixels.astype(np.float32), first, last, rows.weight, down, 0)
-    there = _between(there, left_first, left_last, columns.weight, across, 1)
-    return (there + np.float32(0.5)).astype(np.uint8)
+    out = np.empty((height, width, 3), np.uint8)
+    for start in range(0, height, _BAND):
+        band = slice(start, start + _BAND)
+        if rows.weight is None and columns.weight is None:
+            out[band] = _means(pixels, first[band], last[band], left_first, left_last)
+        else:
+            there = _between(pixels, first[band], last[band], rows.weight, down.start + start, 0)
+            there = _between(there, left_first, left_last, columns.weight, left, 1)
+            out[band] = (there + np.float32(0.5)).astype(np.uint8)
+    return out
 
+
+_BAND = 32
+"""Rows that are made at once: few enough for what they need to stay in a core's own cache."""
 
 Read = Callable[[int, int, int, int], Bytes]
 
 
-def _sums(pixels: Whole, first: Index, last: Index, axis: int) -> Whole:
-    """Sums over the windows along an axis; whole rows or columns are added at once, for windows of all lengths."""
-    longest = int((last - first).max())
-    kind = np.uint16 if pixels.dtype == np.uint8 and longest <= 257 else np.uint32
-    total: Whole = pixels.take(first, axis).astype(kind)
-    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    for k in range(1, longest):
-        inside = first + k < last
-        if inside.all():
-            total += pixels.take(first + k, axis)
+def _means(pixels: Bytes, first: Index, last: Index, left_first: Index, left_last: Index) -> Bytes:
+    """Means over rows [first, last) and columns [left_first, left_last): [h, w, 3] -> [n, m, 3]; rounded once."""
+    tall, wide = int((last - first).max()), int((left_last - left_first).max())
+    kinds = [np.uint16 if terms <= 257 else np.uint32 for terms in (tall, tall * wide)]
+    totals = _sums_of_columns(_sums_of_rows(pixels, first, last, kinds[0]), left_first, left_last, kinds[1])
+    mean = totals.reshape(len(first), -1) * np.repeat(1 / (left_last - left_first), 3).astype(np.float32)
+    mean *= (1 / (last - first)).astype(np.float32)[:, None]
+    mean += np.float32(0.5)
+    return mean.astype(np.uint8).reshape(len(first), len(left_first), 3)
+
+
+def _sums_of_rows(pixels: Whole, first: Index, last: Index, kind: type) -> Whole:
+    """[h, w, 3] -> [n, w, 3]: sums over the rows of each window; all windows are added to at once."""
+    total: Whole = pixels.take(first, 0).astype(kind)
+    for k in range(1, int((last - first).max())):
+        longer = first + k < last
+        if longer.all():
+            total += pixels.take(first + k, 0)
         else:
-            total += pixels.take(np.minimum(first + k, last - 1), axis) * inside.astype(pixels.dtype).reshape(shape)
+            total[longer] += pixels.take(first[longer] + k, 0)
     return total
 
 
-def _between(pixels: Float, first: Index, last: Index, weight: Float | None, part: slice, axis: int) -> Float:
-    if weight is None:  # an axis that kept its size
-        return pixels.take(first, axis)
-    share = weight[part].reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
-    start = pixels.take(first, axis)
-    return start + (pixels.take(last - 1, axis) - start) * share
+def _sums_of_columns(pixels: Whole, first: Index, last: Index, kind: type) -> Whole:
+    """[n, w, 3] -> [n, m, 3]: as for rows, but shorter windows take a column of zeros for what they lack."""
+    rows, columns, channels = pixels.shape
+    longest = int((last - first).max())
+    if (last - first).min() < longest:
+        padded = np.empty((rows, columns + 1, channels), pixels.dtype)
+        padded[:, :columns], padded[:, columns] = pixels, 0
+        pixels = padded
+    total: Whole = pixels.take(first, 1).astype(kind, copy=False)
+    for k in range(1, longest):
+        total += pixels.take(np.where(first + k < last, first + k, columns), 1)
+    return total
+
+
+def _between(pixels: Whole, first: Index, last: Index, weight: Float | None, start: int, axis: int) -> Float:
+    """Between the first and the last pixel of each window, float32; `weight` counts from `start`."""
+    here = pixels.take(first, axis).astype(np.float32, copy=False)
+    if weight is None:  # an axis that keeps its size
+        return here
+    share = weight[start : start + len(first)].reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+    return here + (pixels.take(last - 1, axis) - here) * share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
@@ -11,6 +12,7 @@ import numpy as np
 
 from ushape.errors import DataError
 from ushape.predict.slides.base import Bytes, Level, Slide, Unreadable, on_white
+from ushape.predict.slides.frames import declared_size
 from ushape.predict.slides.libraries import tifffile_module
 from ushape.predict.slides.pages import check_whole, claimed_size, pyramid
 from ushape.predict.slides.sizes import choose_mpp
@@ -19,6 +21,9 @@ CACHED = 2**28
 """Bytes of decoded tiles that are kept."""
 
 WHITE = 255
+_MARKED = (6, 7, 33003, 33005, 34712)
+"""Compressions (JPEG, JPEG 2000) whose data end with a marker."""
+
 Key = tuple[int, int, int]
 
 
@@ -32,7 +37,7 @@ class TiffSlide(Slide):
         self._cache, self._lock, self._reading = _Recent(CACHED), Lock(), Lock()
         try:
             self._tiff = tifffile.TiffFile(path)
-        except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        except Exception as error:  # a header can be wrong in as many ways as there are bytes
             raise DataError(f"{path}: cannot be read as TIFF ({_line(error)}): copy or write it again") from error
         try:
             self._pages = pyramid(self._tiff, path)
@@ -49,13 +54,15 @@ class TiffSlide(Slide):
         except DataError:
             self._tiff.close()
             raise
-        except Exception as error:  # a header can be wrong in as many ways as there are tags
+        except Exception as error:  # likewise
             self._tiff.close()
             raise DataError(f"{path}: its header is damaged ({_line(error)}): copy or write it again") from error
         first = self._pages[0]
+        power = re.search(r"\bAppMag\s*=\s*(\d+)", first.description or "")
         self.metadata = {
-            "reader": "tifffile",
-            "format": "OME-TIFF" if self._tiff.is_ome else "TIFF",
+            "reader": f"tifffile {tifffile.__version__}",
+            "format": "OME-TIFF" if self._tiff.is_ome else "SVS" if self._tiff.is_svs else "TIFF",
+            **({"objective_power": power[1]} if power else {}),
             "compression": str(getattr(first.compression, "name", first.compression)),
             "pixel_size_from": source,
         }
@@ -68,8 +75,8 @@ class TiffSlide(Slide):
             for column in range(left // at.tile_width, -(-(left + width) // at.tile_width)):
                 tile = self._tile(level, row, column)
                 y, x = row * at.tile_height, column * at.tile_width
-                y0, y1, x0, x1 = max(top, y), min(top + height, y + len(tile)), max(left, x), 0
-                x1 = min(left + width, x + tile.shape[1])
+                y0, x0 = max(top, y), max(left, x)
+                y1, x1 = min(top + height, y + len(tile)), min(left + width, x + tile.shape[1])
                 out[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
         return on_white(out) if page.samplesperpixel == 4 else out
 
@@ -97,7 +104,9 @@ class TiffSlide(Slide):
         for plane in range(planes):
             index = (plane * rows + row) * columns + column
             try:
-                part = self._decoders[level](self._bytes(page, index), index, **_tables(page))[0]
+                data = self._bytes(page, index)
+                _check_declared(data or b"", at)
+                part = self._decoders[level](data, index, **_tables(page))[0]
                 if part is not None and part[0, :height, :width].shape[:2] != (height, width):
                     raise ValueError(f"it decodes to {part.shape[2]} x {part.shape[1]} px")
             except Exception as error:  # whatever a codec says of damaged bytes
@@ -119,7 +128,25 @@ class TiffSlide(Slide):
             data: bytes = file.read(count)
         if len(data) < count:
             raise ValueError("the file ends within it")
+        if page.compression in _MARKED and data.endswith(bytes(16)) and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+            raise ValueError("it ends in zeros")  # which decoders take for grey
         return data
+
+
+def check_scan(path: Path) -> bool:
+    """Whether a scanner's TIFF holds nothing that this reader cannot decode: tiles as JPEG, LZW, deflated or as such.
+
+    DataError where it is truncated or not 8-bit RGB, which OpenSlide does not tell.
+    """
+    try:
+        with tifffile_module().TiffFile(path) as tiff:
+            pages = pyramid(tiff, path)
+            check_whole(pages, path.stat().st_size, path)
+            return all(page.compression in (1, 5, 7, 8, 32946) for page in pages)
+    except DataError:
+        raise
+    except Exception:  # what only OpenSlide understands is left to it
+        return False
 
 
 class _Recent:
@@ -149,6 +176,13 @@ def _level(first: Any, page: Any) -> Level:
     if page.is_tiled:
         return Level(width, height, down, page.tilewidth, page.tilelength)
     return Level(width, height, down, width, min(page.rowsperstrip, height))
+
+
+def _check_declared(data: bytes, level: Level) -> None:
+    """ValueError where a tile claims to be far larger than it can be."""
+    declared = declared_size(data)
+    if declared and declared[0] * declared[1] > 4 * level.tile_width * level.tile_height:
+        raise ValueError(f"it claims to hold {declared[0]} x {declared[1]} px")
 
 
 def _tables(page: Any) -> dict[str, Any]:

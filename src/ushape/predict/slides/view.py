@@ -10,7 +10,7 @@ from PIL import Image
 
 from ushape.data.rois import resample_image
 from ushape.errors import DataError
-from ushape.predict.slides.base import Box, Bytes, Slide, Unreadable, check_inside
+from ushape.predict.slides.base import MAX_PIXELS, Box, Bytes, Slide, Unreadable, check_inside
 from ushape.predict.slides.image import ImageSlide
 from ushape.predict.slides.resample import resample, windows
 
@@ -36,13 +36,16 @@ class View:
         if not mpp > 0:
             raise ValueError(f"a view of {mpp} µm per px")
         full = slide.levels[0]
-        fitting = [k for k, level in enumerate(slide.levels) if slide.mpp * level.downsample <= mpp * (1 + SAME)] or [0]
+        height, width = (max(1, round(side * slide.mpp / mpp)) for side in (full.height, full.width))
+        fitting = [0]
+        for k, level in enumerate(slide.levels[1:], 1):
+            coarseness = slide.mpp * level.downsample / mpp
+            if abs(coarseness - 1) < SAME or (coarseness < 1 and level.height >= height and level.width >= width):
+                fitting.append(k)
         self.slide, self.level, self.note = slide, *_readable(slide, fitting)
         at = slide.levels[self.level]
-        if abs(slide.mpp * at.downsample / mpp - 1) < SAME:
-            self.height, self.width = at.height, at.width
-        else:
-            self.height, self.width = (max(1, round(side * slide.mpp / mpp)) for side in (full.height, full.width))
+        as_it_is = abs(slide.mpp * at.downsample / mpp - 1) < SAME
+        self.height, self.width = (at.height, at.width) if as_it_is else (height, width)
         pixels = full.height * full.width / (self.height * self.width)  # of level 0 per pixel
         self.to_slide = sqrt(pixels)
         self.mpp = slide.mpp * self.to_slide
@@ -56,9 +59,15 @@ class View:
         self._lock = Lock()
         self._rows, self._columns = windows(at.height, self.height), windows(at.width, self.width)
         self._whole: Bytes | None = None
-        if isinstance(slide, ImageSlide) and self.height * self.width <= slide.pixels.size // 3:
+        if isinstance(slide, ImageSlide) and self.height * self.width <= MAX_PIXELS:
             # what is in memory anyway is made exactly as for training
-            self._whole = resample_image(Image.fromarray(slide.pixels), slide.mpp, mpp)
+            same = slide.pixels.shape[:2] == (self.height, self.width)
+            self._whole = slide.pixels if same else resample_image(Image.fromarray(slide.pixels), slide.mpp, mpp)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether reading costs nothing, since the view was made as a whole."""
+        return self._whole is not None
 
     @property
     def broken(self) -> list[Box]:

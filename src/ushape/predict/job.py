@@ -1,0 +1,223 @@
+"""One slide from its file to the folder of its results, in steps that `stream` calls and a later command can continue.
+
+While it is predicted, `OUT/NAME/.work/` holds its store and `plan.json`, which says what the store is of. A finished
+slide's folder has `provenance.json`, written last, and no `.work` any more.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ushape.errors import RunError
+from ushape.files import cannot_write, read_json, write_json
+from ushape.locks import holding
+from ushape.predict.canvas import Blended, Canvas, Crop, Part
+from ushape.predict.slides import Slide, View, open_slide
+from ushape.predict.slides.overview import overview
+from ushape.predict.store import Store
+from ushape.predict.strength import slide_strength
+from ushape.predict.tiling import Plan, plan
+from ushape.predict.tissue import Tissue, find_tissue
+
+if TYPE_CHECKING:
+    from ushape.predict.engines import Engine
+
+WORK, PLAN, PROVENANCE = ".work", "plan.json", "provenance.json"
+
+MARGIN = 64
+"""px that blended tiles overlap on each side, as in `evaluate`."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a prediction is: all that its label map depends on, but the slide.
+
+    network: hash of the weights. mpp: µm per px that it sees. tile: side in px. margin: px of a tile's edge that its
+    core leaves out, None: tiles are blended. saturation: threshold of the tissue mask, None: found for each slide.
+    """
+
+    network: str
+    grouping: str
+    classes: int
+    mpp: float
+    normalise: str
+    engine: str
+    precision: str
+    tta: str
+    tissue: Literal["auto", "all"]
+    saturation: float | None
+    tile: int
+    margin: int | None
+    grid: int
+    probabilities: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of a slide before its first tile: its view, tissue, strength of stain, an overview RGB uint8."""
+
+    view: View
+    tissue: Tissue
+    stain: NDArray[np.float32]
+    overview: NDArray[np.uint8]
+
+
+Finish = Callable[["SlideJob", Found, Store], dict[str, Any]]
+"""Writes what is asked for into the job's folder; what it returns goes into provenance.json."""
+
+
+class SlideJob:
+    """See `stream.Job`. `finish` writes the outputs, `outputs` says which: what was asked for, as plain data.
+
+    Once finished: `broken`, how many tiles of its file could not be read, and `note`, a line for the user or None.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        settings: Settings,
+        engine: Engine,
+        finish: Finish,
+        outputs: dict[str, Any],
+        mpp: float | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        self.path, self.folder, self.settings, self.engine = path, folder, settings, engine
+        self.name = path.name
+        self._finish, self.outputs, self._mpp, self._limit = finish, outputs, mpp, max_pixels
+        self.broken = 0
+        self.note: str | None = None
+
+    def about(self) -> dict[str, Any]:
+        """What the label map is of, as plain data."""
+        stat = self.path.stat()
+        slide = {"path": str(self.path.resolve()), "bytes": stat.st_size, "modified": stat.st_mtime, "mpp": self._mpp}
+        return {"slide": slide, "settings": vars(self.settings)}
+
+    def open_slide(self) -> Slide:
+        """DataError where it cannot be opened or has no pixel size."""
+        return open_slide(self.path, self._mpp, **({} if self._limit is None else {"max_pixels": self._limit}))
+
+    def layout(self, view: View) -> Plan:
+        """The tiles over a view of this slide."""
+        margin = MARGIN if self.settings.margin is None else self.settings.margin
+        return plan(view.height, view.width, self.settings.tile, margin, self.settings.grid)
+
+    def open(self) -> None:
+        """Open the slide and find its tissue; RunError where the folder holds another prediction."""
+        self.began = time.time()
+        self._things = ExitStack()
+        try:
+            self._claim()
+            slide = self._things.enter_context(self.open_slide())
+            view = View(slide, self.settings.mpp)
+            tissue = find_tissue(view, self.settings.tissue, self.settings.saturation)
+            normal = self.settings.normalise == "stain"
+            stain = slide_strength(view, tissue) if normal else np.eye(3, dtype=np.float32)
+            self.found = Found(view, tissue, stain, overview(view))
+            self.canvas = self._canvas()
+            classes = self.settings.classes if self.settings.probabilities else 0
+            self.store = Store(self.folder / WORK, view.height, view.width, self.canvas.units, classes)
+            self._things.callback(self.store.close)
+            self.canvas.open(self.store)
+        except BaseException:
+            self._things.close()
+            raise
+
+    def left(self) -> int:
+        """Tiles that are to be computed."""
+        return sum(1 for _ in self.canvas.parts())
+
+    def parts(self) -> Iterator[Part]:
+        return self.canvas.parts()
+
+    def tile(self, part: Part) -> NDArray[np.uint8]:
+        return self.canvas.tile(part)
+
+    def compute(self, tile: NDArray[np.uint8]) -> NDArray[Any]:
+        if self.canvas.wants == "labels":
+            return self.engine.labels(tile, self.found.stain)
+        return self.engine.probabilities(tile, self.found.stain)
+
+    def put(self, part: Part, result: NDArray[Any]) -> None:
+        self.canvas.put(part, result)
+
+    def keep(self) -> None:
+        self.store.flush()
+        self._things.close()
+
+    def finish(self) -> None:
+        try:
+            self.canvas.close()
+            self.store.flush()
+            made = self._finish(self, self.found, self.store)
+            write_json(
+                self.folder / PROVENANCE,
+                self.about() | {"outputs": self.outputs, "began": self.began, "ended": time.time()} | made,
+            )
+        finally:
+            self._things.close()
+            del self.found, self.canvas, self.store  # a thousand slides would add up
+        shutil.rmtree(self.folder / WORK, ignore_errors=True)
+
+    def _canvas(self) -> Canvas:
+        view, settings = self.found.view, self.settings
+        layout = self.layout(view)
+        if settings.margin is None:
+            return Blended(layout, view, self.found.tissue, settings.classes)
+        return Crop(layout, view, self.found.tissue, settings.probabilities)
+
+    def _claim(self) -> None:
+        """Make the folder this prediction's own, and hold it."""
+        file, about = self.folder / WORK / PLAN, self.about()
+        if (there := unfinished(self.folder)) is None:
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(cannot_write(file, error)) from error
+            write_json(file, about)
+        elif there != about:
+            raise RunError(
+                f"{self.folder} holds an unfinished prediction of {_difference(there, about)}: repeat the command that "
+                "began it, or choose another --out"
+            )
+        self._things.enter_context(holding(file))
+
+
+def unfinished(folder: Path) -> dict[str, Any] | None:
+    """What an interrupted prediction in a folder is of."""
+    file = folder / WORK / PLAN
+    return read_json(file) if file.exists() else None
+
+
+def finished(job: SlideJob) -> bool:
+    """Whether a job's folder holds its results; RunError where it holds those of something else."""
+    folder, about = job.folder, job.about() | {"outputs": job.outputs}
+    if not (folder / PROVENANCE).exists():
+        return False
+    there = read_json(folder / PROVENANCE)
+    if {key: there.get(key) for key in about} != about:
+        raise RunError(
+            f"{folder} holds the results of {_difference(there, about)}: choose another --out, or remove that folder"
+        )
+    shutil.rmtree(folder / WORK, ignore_errors=True)  # of a process that ended between the two
+    return True
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The first thing that differs, in words."""
+    for part, name in {"slide": "slide", "settings": "setting", "outputs": "output"}.items():
+        for key, value in new.get(part, {}).items():
+            if (there := old.get(part, {}).get(key)) != value:
+                return f"another {name} ({key} {there}, not {value})"
+    return "something else"

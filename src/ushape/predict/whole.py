@@ -1,0 +1,209 @@
+"""From a network and slides to folders of results: what `ushape predict` does, as one call."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ushape import __version__
+from ushape.data.classes import Grouping
+from ushape.errors import DataError, UshapeError
+from ushape.files import read_json
+from ushape.nets.field import effective_margin
+from ushape.nets.weights import Weights, weights_file
+from ushape.predict.canvas import Part
+from ushape.predict.composition import composition, row, write_composition_csv
+from ushape.predict.job import MARGIN, PROVENANCE, Found, Settings, SlideJob, finished, unfinished
+from ushape.predict.overlay import save_overlay
+from ushape.predict.polygons import save_geojson
+from ushape.predict.pyramid import save_label_pyramid, save_probability_pyramid
+from ushape.predict.slides import View, slide_name
+from ushape.predict.store import Store
+from ushape.predict.stream import Job, stream
+from ushape.threads import Lanes
+
+if TYPE_CHECKING:
+    from ushape.predict.engines import Engine
+
+Advance = Callable[[int, str, int], None]
+"""Told of tiles done, the slide at work, and tiles in all as far as is known."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written of each slide besides label map, overlay and composition.
+
+    classes: those that become polygons. tolerance: detail in µm that outlines may lose. dicom: a segmentation as well.
+    """
+
+    classes: tuple[str, ...]
+    tolerance: float
+    dicom: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"classes": list(self.classes)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Slides by name: predicted, found finished, impossible with the reason; regions that could not be read; notes."""
+
+    predicted: tuple[str, ...]
+    before: tuple[str, ...]
+    failed: dict[str, UshapeError]
+    broken: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def predict_slides(
+    slides: Sequence[Path],
+    out: Path,
+    engine: Engine,
+    settings: Settings,
+    grouping: Grouping,
+    outputs: Outputs,
+    lanes: Lanes,
+    mpp: float | None = None,
+    max_pixels: int | None = None,
+    advance: Advance = lambda done, name, total: None,
+) -> Outcome:
+    """Predict slides into `out/NAME/`, and write `out/composition.csv`; what was finished before is left as it is.
+
+    All slides are opened first, so that a wrong one among many is heard of before hours of work. UshapeError: see
+    `open_slide`, `stream` and `SlideJob`.
+    """
+    jobs: list[SlideJob] = []
+    before: list[str] = []
+    counts: dict[str, int] = {}  # tiles
+    for path in slides:
+        finish = partial(write_outputs, grouping=grouping, outputs=outputs)
+        job = SlideJob(path, out / slide_name(path), settings, engine, finish, outputs.to_dict(), mpp, max_pixels)
+        if finished(job):
+            before.append(job.name)
+            continue
+        with job.open_slide() as slide:
+            counts[job.name] = len(job.layout(View(slide, settings.mpp)).corners)
+        jobs.append(job)
+    done = 0
+
+    def report(job: Job, part: Part | None) -> None:
+        nonlocal done
+        if part is None:
+            assert isinstance(job, SlideJob)
+            counts[job.name] = job.left()
+        else:
+            done += 1
+        advance(done, job.name, sum(counts.values()))
+
+    failed = stream(jobs, lanes, report)
+    done_jobs = [job for job in jobs if job.name not in failed]
+    rows = [read_json(out / slide_name(path) / PROVENANCE) for path in slides if path.name not in failed]
+    if rows:
+        named = [{"slide": each["slide"]["path"], **row(each["composition"])} for each in rows]
+        write_composition_csv(out / "composition.csv", named)
+    broken = {job.name: job.broken for job in done_jobs if job.broken}
+    notes = tuple(job.note for job in done_jobs if job.note)
+    return Outcome(tuple(job.name for job in done_jobs), tuple(before), failed, broken, notes)
+
+
+def write_outputs(job: SlideJob, found: Found, store: Store, grouping: Grouping, outputs: Outputs) -> dict[str, Any]:
+    """Write a slide's results into its folder; what provenance.json says of them."""
+    folder, view, labels = job.folder, found.view, store.labels
+    told = {"slide": job.name, "network": job.settings.network}
+    save_label_pyramid(folder / "labels.ome.tiff", labels, view.mpp, grouping, told)
+    if store.probabilities is not None:
+        save_probability_pyramid(folder / "probabilities.ome.tiff", store.probabilities, view.mpp, grouping, told)
+    polygons = folder / "polygons.geojson"
+    save_geojson(polygons, labels, view.mpp, view.to_slide, grouping, outputs.classes, outputs.tolerance)
+    save_overlay(folder / "overlay.png", found.overview, labels, view.mpp, grouping)
+    if outputs.dicom:
+        from ushape.predict.dicom import save_dicom
+
+        save_dicom(folder / "segmentation.dcm", labels, view.mpp, grouping, view.slide)
+    return {
+        "ushape": __version__,
+        "mpp": view.mpp,
+        "pixels": [view.height, view.width],
+        "slide_mpp": view.slide.mpp,
+        "metadata": view.slide.metadata,
+        "tissue": {"share": found.tissue.share, "saturation": found.tissue.threshold},
+        "stain": found.stain.tolist(),
+        "broken": [list(box) for box in view.broken],
+        "composition": composition(labels, view.mpp, grouping),
+        "computed": job.engine.description,
+    }
+
+
+CORE, BLENDED = 1024, 512
+"""Sides of tiles in px: those of which cores are kept are large, since margins are computed twice."""
+
+
+def settings_for(
+    path: Path,
+    weights: Weights,
+    engine: Engine,
+    tta: str,
+    tissue: Literal["auto", "all"],
+    saturation: float | None,
+    tile: int | None,
+    probabilities: bool,
+) -> Settings:
+    """The settings of predictions by the weights in a file. tile: side in px, None: chosen.
+
+    Cores of tiles are kept where a network looks no further than a quarter of one, else tiles are blended. DataError on
+    a tile that is no multiple of the network's, or too small.
+    """
+    net, about = weights.net, weights.about
+    grid = math.lcm(net.multiple, 16)
+    reach = effective_margin(net)
+    margin = None if reach is None else -(-reach // grid) * grid
+    side = tile or -(-(BLENDED if margin is None else CORE) // grid) * grid
+    if margin is not None and 4 * margin > side:
+        margin = None
+    least = 4 * (MARGIN if margin is None else margin)
+    if side % grid or side < least:
+        raise DataError(f"--tile {side}: {net.spec.name} takes multiples of {grid}, from {least} on")
+    if saturation is not None and tissue == "all":
+        raise DataError("--saturation has no effect with --tissue all: leave one of them out")
+    return Settings(
+        network=hashlib.sha256(weights_file(path).read_bytes()).hexdigest(),
+        grouping=about["grouping"]["id"],
+        classes=net.classes,
+        mpp=about["mpp"],
+        normalise=about["normalise"],
+        engine=engine.name,
+        precision=engine.precision,
+        tta=tta,
+        tissue=tissue,
+        saturation=saturation,
+        tile=side,
+        margin=margin,
+        grid=grid,
+        probabilities=probabilities,
+    )
+
+
+def begun_with(out: Path, slides: Sequence[Path]) -> tuple[str, str] | None:
+    """Engine and precision of the first unfinished prediction of these slides in `out`: it goes on with them."""
+    for path in slides:
+        if there := unfinished(out / slide_name(path)):
+            return there["settings"]["engine"], there["settings"]["precision"]
+    return None
+
+
+def check_classes(wanted: Sequence[str] | None, grouping: Grouping) -> tuple[str, ...]:
+    """The classes wanted, None for all; DataError on one that the grouping has not, or that is named twice."""
+    from ushape.errors import nearest
+
+    for i, name in enumerate(wanted or ()):
+        if name not in grouping.classes:
+            close = nearest(name, list(grouping.classes))
+            raise DataError(f"class {name!r}: {grouping.id} has {', '.join(grouping.classes)}{close}")
+        if name in (wanted or ())[:i]:
+            raise DataError(f"class {name!r} is named twice: name it once")
+    return grouping.classes if wanted is None else tuple(c for c in grouping.classes if c in wanted)

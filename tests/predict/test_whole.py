@@ -1,0 +1,242 @@
+"""Slides to folders of results: what is written, what goes on after a kill, what is refused, what one bad slide costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from ushape.data.classes import IGNORE, grouping
+from ushape.errors import DataError, RunError, UshapeError
+from ushape.predict.canvas import Part
+from ushape.predict.job import PROVENANCE, WORK, Settings
+from ushape.predict.stream import stream
+from ushape.predict.whole import Outcome, Outputs, begun_with, check_classes, predict_slides
+from ushape.threads import Lanes
+
+tifffile = pytest.importorskip("tifffile", reason="the extra `slides` is not installed")
+
+GROUPS = grouping("bcss-5")
+OUTPUTS = Outputs(GROUPS.classes, 0.0)
+Bytes = NDArray[np.uint8]
+
+
+class ByColour:
+    """An engine whose class is told by how red a pixel is: nothing to learn, everything to lay together."""
+
+    name, precision, classes, description = "by-colour", "float32", 5, "by-colour, float32"
+
+    def __init__(self, stop: int = 10**9, error: BaseException | None = None) -> None:
+        self.calls, self.stop, self.error = 0, stop, error
+
+    def probabilities(self, tile: Bytes, stain: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.calls += 1
+        if self.calls > self.stop and self.error is not None:
+            raise self.error
+        likely = np.minimum(tile[..., 0] // 52, 4)
+        return np.stack([np.where(likely == c, 0.8, 0.05) for c in range(5)]).astype(np.float32)
+
+    def labels(self, tile: Bytes, stain: NDArray[np.float32]) -> Bytes:
+        return self.probabilities(tile, stain).argmax(0).astype(np.uint8)
+
+
+SETTINGS = Settings(
+    network="0" * 64, grouping=GROUPS.id, classes=5, mpp=1.0, normalise="none", engine="by-colour", precision="float32",
+    tta="none", tissue="all", saturation=None, tile=64, margin=8, grid=8, probabilities=False,
+)  # fmt: skip
+
+
+def make(path: Path, height: int = 150, width: int = 200, seed: int = 0) -> Bytes:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 10, width // 10, 3), dtype=np.uint8)
+    array = coarse.repeat(10, 0).repeat(10, 1)
+    Image.fromarray(array).save(path)
+    return array
+
+
+def run(slides: list[Path], out: Path, engine: Any = None, **changed: Any) -> Outcome:
+    settings = SETTINGS if not changed else Settings(**{**vars(SETTINGS), **changed})
+    with Lanes(2) as lanes:
+        return predict_slides(slides, out, engine or ByColour(), settings, GROUPS, OUTPUTS, lanes, mpp=1.0)
+
+
+@pytest.mark.parametrize("margin", [8, None])
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_what_is_written_is_what_the_engine_says(tmp_path: Path, margin: int | None, probabilities: bool) -> None:
+    images = {name: make(tmp_path / f"{name}.png", seed=i) for i, name in enumerate("ab")}
+    tile = 64 if margin else 256
+    made = run(sorted(tmp_path.glob("*.png")), tmp_path / "out", tile=tile, margin=margin, probabilities=probabilities)
+    assert made == Outcome(("a.png", "b.png"), (), {}, {}, ())
+    for name, image in images.items():
+        folder = tmp_path / "out" / name
+        expected = np.minimum(image[..., 0] // 52, 4)
+        assert np.array_equal(tifffile.imread(folder / "labels.ome.tiff"), expected)
+        told = json.loads((folder / PROVENANCE).read_text())
+        assert told["slide"]["path"] == str((tmp_path / f"{name}.png").resolve())
+        counts = np.bincount(expected.ravel(), minlength=5)
+        for c, n in zip(GROUPS.classes, counts, strict=True):
+            assert told["composition"]["classes"][c]["mm2"] == pytest.approx(n / 1e6)
+        features = json.loads((folder / "polygons.geojson").read_text())["features"]
+        assert {f["properties"]["classification"]["name"] for f in features} == set(GROUPS.classes)
+        assert (folder / "overlay.png").stat().st_size > 1000
+        assert (folder / "probabilities.ome.tiff").exists() == probabilities
+        assert not (folder / WORK).exists()
+    if probabilities:
+        layers = tifffile.imread(tmp_path / "out" / "b" / "probabilities.ome.tiff")
+        assert np.array_equal(layers[2] > 128, np.minimum(images["b"][..., 0] // 52, 4) == 2)
+    rows = list(csv.DictReader((tmp_path / "out" / "composition.csv").read_text().splitlines()))
+    assert [Path(row["slide"]).name for row in rows] == ["a.png", "b.png"]
+    assert float(rows[0]["tissue_mm2"]) == pytest.approx(0.03)
+
+
+def test_background_is_skipped_and_marked(tmp_path: Path) -> None:
+    image = np.full((600, 900, 3), 245, np.uint8)
+    image[200:330, 300:420] = (150, 60, 120)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    engine = ByColour()
+    run([tmp_path / "a.png"], tmp_path / "out", engine, tissue="auto")
+    labels = tifffile.imread(tmp_path / "out" / "a" / "labels.ome.tiff")
+    assert (labels[200:330, 300:420] == 2).all()
+    assert (labels[:100] == IGNORE).all()
+    assert (labels[:, :200] == IGNORE).all()
+    assert engine.calls < 40  # of 252 tiles
+
+
+def test_a_killed_prediction_goes_on_where_it_was(tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    run([tmp_path / "a.png"], tmp_path / "whole")
+    first = ByColour(stop=7, error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run([tmp_path / "a.png"], tmp_path / "out", first)
+    assert begun_with(tmp_path / "out", [tmp_path / "a.png"]) == ("by-colour", "float32")
+    second = ByColour()
+    assert run([tmp_path / "a.png"], tmp_path / "out", second).predicted == ("a.png",)
+    total = 5 * 4  # tiles of 48 px cores over 200 x 150
+    assert total - 7 <= second.calls < total
+    for name in ("labels.ome.tiff", "polygons.geojson"):
+        one, other = (tmp_path / out / "a" / name for out in ("whole", "out"))
+        if name.endswith("tiff"):
+            assert np.array_equal(tifffile.imread(one), tifffile.imread(other))
+        else:
+            assert one.read_text() == other.read_text()
+    third = ByColour()
+    assert run([tmp_path / "a.png"], tmp_path / "out", third) == Outcome((), ("a.png",), {}, {}, ())
+    assert third.calls == 0
+
+
+def test_one_folder_holds_one_prediction(tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    with pytest.raises(KeyboardInterrupt):
+        run([tmp_path / "a.png"], tmp_path / "out", ByColour(3, KeyboardInterrupt()))
+    with pytest.raises(RunError, match=r"out/a holds an unfinished prediction of another setting \(tta none, not d4\)"):
+        run([tmp_path / "a.png"], tmp_path / "out", tta="d4")
+    run([tmp_path / "a.png"], tmp_path / "out")
+    with pytest.raises(RunError, match=r"holds the results of another setting \(tile 64, not 128\): choose another"):
+        run([tmp_path / "a.png"], tmp_path / "out", tile=128)
+    make(tmp_path / "a.png", 160, 210)
+    os.utime(tmp_path / "a.png", (1, 1))
+    with pytest.raises(RunError, match="holds the results of another slide"):
+        run([tmp_path / "a.png"], tmp_path / "out")
+
+
+def test_a_slide_that_fails_in_the_middle_does_not_stop_the_others(tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    make(tmp_path / "b.png", seed=1)
+    failing = ByColour()
+    labels = failing.labels
+
+    def sometimes(tile: Bytes, stain: NDArray[np.float32]) -> Bytes:
+        if failing.calls == 4:
+            failing.calls += 1
+            raise DataError("a.png: its middle is gone")
+        return labels(tile, stain)
+
+    failing.labels = sometimes  # type: ignore[method-assign]
+    made = run([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out", failing)
+    assert made.predicted == ("b.png",)
+    assert str(made.failed["a.png"]) == "a.png: its middle is gone"
+    assert (tmp_path / "out" / "a" / WORK).exists()
+    assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 2
+    assert run([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out").predicted == ("a.png",)
+    assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 3
+
+
+def test_a_wrong_slide_among_many_is_heard_of_first(tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    engine = ByColour()
+    with pytest.raises(DataError, match=r"b\.png"):
+        run([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out", engine)
+    assert engine.calls == 0
+
+
+def test_classes_are_checked() -> None:
+    assert check_classes(None, GROUPS) == GROUPS.classes
+    assert check_classes(["stroma", "tumor"], GROUPS) == ("tumor", "stroma")
+    with pytest.raises(DataError, match=r"class 'tumour': bcss-5@1 has tumor, .*; did you mean 'tumor'"):
+        check_classes(["tumour"], GROUPS)
+    with pytest.raises(DataError, match="'tumor' is named twice"):
+        check_classes(["tumor", "tumor"], GROUPS)
+
+
+class Slow:
+    """A job that counts how many tiles exist between being read and being put."""
+
+    name = "slow"
+
+    def __init__(self, count: int) -> None:
+        self.count, self.alive, self.most, self.finished, self.put_in = count, 0, 0, 0, []
+
+    def open(self) -> None: ...
+
+    def parts(self) -> Iterator[Part]:
+        return (Part(i, (0, 0)) for i in range(self.count))
+
+    def tile(self, part: Part) -> Bytes:
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        return np.full((1, 1), part.unit, np.uint8)
+
+    def compute(self, tile: Bytes) -> Bytes:
+        return tile
+
+    def put(self, part: Part, result: NDArray[Any]) -> None:
+        assert result[0, 0] == part.unit
+        self.put_in.append(part.unit)
+        self.alive -= 1
+
+    def keep(self) -> None: ...
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_in_flight_is_bounded_and_in_order(count: int) -> None:
+    job = Slow(200)
+    with Lanes(count) as lanes:
+        assert stream([job], lanes, lambda job, part: None) == {}
+    assert job.put_in == list(range(200))
+    assert job.finished == 1
+    assert job.most <= 5 * count + 2
+
+
+def test_a_failure_in_finishing_is_that_slide_s(tmp_path: Path) -> None:
+    class Broken(Slow):
+        def finish(self) -> None:
+            raise UshapeError("cannot be finished")
+
+    one, other = Broken(3), Slow(3)
+    other.name = "other"
+    with Lanes(1) as lanes:
+        failed = stream([one, other], lanes, lambda job, part: None)
+    assert list(failed) == ["slow"]
+    assert other.finished == 1

@@ -39,7 +39,7 @@ def _table(grouping: str, rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> 
     from rich.text import Text
 
     places, first = [key for key in ("slide", "annotation") if key in rows[0][0]], rows[0][1]
-    title = f"{grouping}: tissue in mm², classes in % of it; ratios as docs/slides-output.md defines them"
+    title = f"{grouping}: tissue in mm², classes in % of it; ratios as docs/slide-results.md defines them"
     heads = [*places, "tissue", *first["classes"], "tumor-stroma ratio", "inflammatory share of stroma"]
     table = Table(*heads, title=title, box=None, pad_edge=False)
     for column in table.columns[len(places) :]:

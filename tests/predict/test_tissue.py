@@ -160,7 +160,7 @@ def test_a_threshold_of_the_users_own(tmp_path: Path) -> None:
     assert found(tmp_path / "a.tif", rgb, threshold=0.2)[0].touches(150, 150, 1, 1)
     assert found(tmp_path / "a.tif", rgb, threshold=0.3)[0].share == 0
     for wrong in (-0.1, 1.5, float("nan")):
-        with pytest.raises(DataError, match=f"tissue threshold {wrong:g}: give a saturation from 0 to 1"):
+        with pytest.raises(DataError, match=f"--saturation {wrong:g}: give a saturation from 0 to 1"):
             found(tmp_path / "a.tif", rgb, threshold=wrong)
 
 

@@ -31,15 +31,21 @@ def receptive_field(spec: Spec) -> int | None:
     """
     if spec.levels > LEVELS:
         return None
-    width = max(8, 2 * _longest_option(spec))  # so that no branch of a part that shares out its channels is empty
-    plain: dict[str, Any] = {axis: Spec().choice(axis) for axis in ("padding", "bias") if axis in AXES}
-    plain |= {"norm": Choice("none"), "dropout": 0.0, "widths": tuple(min(w, width) for w in spec.widths)}
-    thin = replace(spec, **plain) if spec.network.name == "unet" else _narrow(spec)
-    net = build(thin, 1, 1, seed=0).eval()
+    net = build(thinned(spec), 1, 1, seed=0).eval()
     try:  # double: fast convolutions of single precision (Winograd's) let NaN leak to where nothing depends on it
         return _sides(net.double())
     except RuntimeError:  # a part that makes single-precision values of its own
         return _sides(net.float())
+
+
+def thinned(spec: Spec, norm: bool = False) -> Spec:
+    """The spec with few channels, padding and biases as usual, no dropout, and its norm only where `norm`."""
+    if spec.network.name != "unet":
+        return _narrow(spec)
+    width = max(8, 2 * _longest_option(spec))  # so that no branch of a part that shares out its channels is empty
+    plain: dict[str, Any] = {axis: Spec().choice(axis) for axis in ("padding", "bias") if axis in AXES}
+    plain |= {"dropout": 0.0, "widths": tuple(min(w, width) for w in spec.widths)}
+    return replace(spec, **plain) if norm else replace(spec, **plain, norm=Choice("none"))
 
 
 def _narrow(spec: Spec) -> Spec:

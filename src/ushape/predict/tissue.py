@@ -7,17 +7,21 @@ costs time only: so everything here errs towards tissue. Pen marks and coloured 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
-from typing import Literal
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from ushape.errors import DataError
 from ushape.predict.slides.base import Bytes
-from ushape.predict.slides.overview import coarse
+from ushape.predict.slides.overview import coarse, in_bands
 from ushape.predict.slides.view import View
+
+if TYPE_CHECKING:
+    from ushape.threads import Lanes
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -79,21 +83,25 @@ class Tissue:
         return self.mask[rows][:, columns]
 
 
-def find_tissue(view: View, how: Literal["auto", "all"] = "auto", threshold: float | None = None) -> Tissue:
+def find_tissue(
+    view: View, how: Literal["auto", "all"] = "auto", threshold: float | None = None, lanes: Lanes | None = None
+) -> Tissue:
     """The tissue of a slide. how: `all` takes everything. threshold: a saturation, 0 to 1, instead of Otsu's.
 
-    A blank slide gives an empty mask. What cannot be decoded at low resolution counts as tissue.
+    A blank slide gives an empty mask. What cannot be decoded at low resolution counts as tissue. lanes: read by them;
+    not to be called from one of them. What was seen is left in `view.glance`.
     """
     if threshold is not None and not 0 <= threshold <= 1:
-        raise DataError(f"tissue threshold {threshold:g}: give a saturation from 0 to 1")
+        raise DataError(f"--saturation {threshold:g}: give a saturation from 0 to 1")
     fine = coarse(view, FINE)
     pool = max(1, round(COARSE / fine.mpp))
     scale = pool * view.width / fine.width
     if how == "all":
         return Tissue(np.ones((-(-fine.height // pool), -(-fine.width // pool)), bool), scale, 0.0)
-    values, glass = _survey(fine, pool)
+    values, glass, view.glance = _survey(fine, pool, lanes)
     if threshold is None:
-        threshold = min(HIGHEST, float(np.clip(otsu(values), *(glass + above for above in ABOVE_GLASS))))
+        low, high = (glass + above for above in ABOVE_GLASS)
+        threshold = min(HIGHEST, max(low, min(high, otsu(values))))
     found = values > threshold
     if found.any():
         found = _grown(_without_small_holes(found, HOLE * 1e6 / (pool * fine.mpp) ** 2), REACH / (pool * fine.mpp))
@@ -127,27 +135,31 @@ def otsu(values: Float) -> float:
     return float(np.flatnonzero(between == between.max()).mean() + 1) / 256
 
 
-def _survey(fine: View, pool: int) -> tuple[Float, float]:
-    """The highest saturation of each pool x pool px, float32 [h, w], and the saturation of glass; read in bands.
+def _survey(fine: View, pool: int, lanes: Lanes | None) -> tuple[Float, float, Bytes]:
+    """The highest saturation of each pool x pool px, float32 [h, w]; the saturation of glass; the slide in little.
 
     Glass is the median of what is bright and hardly saturated; 0 where less than a hundredth is.
     """
     rows, columns = -(-fine.height // pool), -(-fine.width // pool)
     made, pale = np.zeros((rows, columns), np.float32), np.zeros(_PALE, np.int64)
-    band = max(1, 2**22 // (fine.width * pool))  # rows of the mask
-    for row in range(0, rows, band):
-        top, bottom = row * pool, min((row + band) * pool, fine.height)
-        rgb = fine.read(top, 0, bottom - top, fine.width)
+    less = ceil(sqrt(fine.height * fine.width / _GLANCE))
+    glance = np.empty((-(-fine.height // less), -(-fine.width // less), 3), np.uint8)
+    for top, rgb in in_bands(fine, lanes, pool * less):
         values = saturation(rgb)
         steps = (values[rgb.max(-1) > BRIGHT * 255] * 512).astype(np.intp)
         pale += np.bincount(steps[steps < _PALE], minlength=_PALE)
         padded = np.zeros((-(-len(values) // pool) * pool, columns * pool), np.float32)
         padded[: len(values), : fine.width] = values
-        made[row : row + band] = padded.reshape(-1, pool, columns, pool).max((1, 3))
+        made[top // pool : top // pool + len(padded) // pool] = padded.reshape(-1, pool, columns, pool).max((1, 3))
+        small = rgb if less == 1 else np.asarray(Image.fromarray(rgb).reduce(less))
+        glance[top // less : top // less + len(small)] = small
     if pale.sum() < 0.01 * fine.height * fine.width:
-        return made, 0.0
-    return made, (int(np.searchsorted(np.cumsum(pale), pale.sum() / 2)) + 0.5) / 512
+        return made, 0.0, glance
+    return made, (int(np.searchsorted(np.cumsum(pale), pale.sum() / 2)) + 0.5) / 512, glance
 
+
+_GLANCE = 2**24
+"""Pixels that are kept of a slide in little: enough for any thumbnail."""
 
 _PALE = 77
 """In steps of 1/512: saturations below .15."""

@@ -14,11 +14,11 @@ from ushape import __version__
 from ushape.data.classes import Grouping
 from ushape.errors import DataError, UshapeError
 from ushape.files import read_json
-from ushape.nets.field import effective_margin
 from ushape.nets.weights import Weights, weights_file
 from ushape.predict.canvas import Part
 from ushape.predict.composition import composition, row, write_composition_csv
 from ushape.predict.job import MARGIN, PROVENANCE, Found, Settings, SlideJob, finished, unfinished
+from ushape.predict.margin import effective_margin
 from ushape.predict.overlay import save_overlay
 from ushape.predict.polygons import save_geojson
 from ushape.predict.pyramid import save_label_pyramid, save_probability_pyramid

@@ -30,6 +30,7 @@ class View:
 
     height, width: px. mpp: what a pixel really is; sizes are whole pixels, and a level within 1% is left as it is.
     to_slide: px of level 0 per px, the mean of both axes. level: which one is read. note: a line for the user, or None.
+    glance: all of it in little, RGB uint8, once somebody has looked at all of it; reason: why the first broken tile is.
     """
 
     def __init__(self, slide: Slide, mpp: float) -> None:
@@ -55,6 +56,7 @@ class View:
                 "details that the network learnt from are not there"
             )
         self.reason: str | None = None
+        self.glance: Bytes | None = None
         self._broken: set[Box] = set()  # of the level
         self._lock = Lock()
         self._rows, self._columns = windows(at.height, self.height), windows(at.width, self.width)

@@ -131,6 +131,21 @@ def test_of_a_dicom_slide_identity_and_place_are_its_own(tmp_path: Path, slide: 
         assert np.array_equal(read.get_total_pixel_matrix(combine_segments=True), labels + np.uint8(1))
 
 
+def test_a_careless_dicom_slide_does_not_stop_its_segmentation(tmp_path: Path, slide: Path, blobs: Blobs) -> None:
+    bare = pydicom.Dataset()
+    bare.SOPClassUID, bare.PatientID, bare.Rows, bare.Columns = dicom.WHOLE_SLIDE, "P7", 256, 256
+    bare.SOPInstanceUID, bare.NumberOfFrames = pydicom.uid.generate_uid(), 9
+    bare.file_meta = pydicom.dataset.FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    bare.save_as(tmp_path / "slide.dcm", enforce_file_format=True)
+    labels = blobs(600, 700)
+    save_dicom(tmp_path / "a.dcm", labels, 1.2, FIVE, {}, tmp_path / "slide.dcm")
+    read = highdicom.seg.segread(tmp_path / "a.dcm")
+    assert read.PatientID == "P7"
+    assert "SourceImageSequence" not in read  # no study, so nothing to refer to
+    assert np.array_equal(read.get_total_pixel_matrix(combine_segments=True), labels + np.uint8(1))
+
+
 def test_memory_does_not_grow_with_the_height_of_a_slide(
     tmp_path: Path, slide: Path, blobs: Blobs, watched: Any
 ) -> None:

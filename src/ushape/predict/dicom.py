@@ -152,18 +152,23 @@ def _codes(highdicom: Any, name: str) -> tuple[Any, Any]:
 def _source(highdicom: Any, slide: Path, mpp: float) -> tuple[Any, bool]:
     """The data set of the slide without its pixels, and whether it is one; else one in which only its file is known.
 
-    Its matrix is said to be a tile's, for `_header`.
+    What a careless converter left out is empty or derived as for other files. The matrix is said to be a tile's, for
+    `_header`.
     """
     import pydicom
     from pydicom.errors import InvalidDicomError
 
+    source, real = _made_up(highdicom, slide, mpp), False
     try:
-        source = pydicom.dcmread(slide, stop_before_pixels=True)
-        real = source.SOPClassUID == WHOLE_SLIDE
-    except (InvalidDicomError, OSError, AttributeError):
-        real = False
-    if not real:
-        source = _made_up(highdicom, slide, mpp)
+        found: Any = pydicom.dcmread(slide, stop_before_pixels=True)
+    except (InvalidDicomError, OSError):
+        found = pydicom.Dataset()
+    if found.get("SOPClassUID") == WHOLE_SLIDE:
+        real = all(key in found for key in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
+        groups = found.get("SharedFunctionalGroupsSequence")
+        if not groups or "PixelMeasuresSequence" not in groups[0]:
+            found.SharedFunctionalGroupsSequence = source.SharedFunctionalGroupsSequence
+        source.update(found)
     source.TotalPixelMatrixRows = source.TotalPixelMatrixColumns = TILE
     return source, real
 

@@ -7,6 +7,7 @@ import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: see ushape.threads
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,3 +90,20 @@ def make_pixels() -> MakePixels:
         return Pixels(roi, np.full((*codes.shape, 3), 128, np.uint8) if image is None else image, codes)
 
     return make
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Any:
+    """A disk that grows: `tiny_disk(kilobytes)` sets its size; skipped where nobody may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"cannot mount a small disk here: {made.stderr.strip()}")
+
+    def resize(kilobytes: int) -> Path:
+        subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", folder], check=True)
+        return folder
+
+    yield resize
+    subprocess.run(["umount", folder], check=True)

@@ -32,7 +32,7 @@ SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "validations=2", "tta=non
 TORCH = ["--engine", "torch", "--precision", "float32"]
 CLASSES = ["tumor", "stroma", "inflammatory", "necrosis", "other"]
 COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "study status"]
-COMMANDS += ["study resume", "study power", "report", "predict", "mods", "nets"]
+COMMANDS += ["study resume", "study power", "report", "predict", "measure", "mods", "nets"]
 
 Run = Callable[..., SimpleNamespace]
 

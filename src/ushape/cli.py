@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     def add(to: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = to.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.set_defaults(function=function)
-        if not function.startswith(("data:", "studies:", "reproduce:", "lits:")):
+        if not function.startswith(("data:", "studies:", "reproduce:", "lits:", "measure:")):
             made.add_argument(
                 "--plugin",
                 type=Path,
@@ -135,6 +135,17 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = add(commands, "predict", "predict:predict", "label whole slides and images with a trained network")
     _predict_arguments(one)
+
+    one = add(commands, "measure", "measure:measure", "tissue composition of predicted slides, from their label maps")
+    one.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="what was --out of predict, or folders in it")
+    one.add_argument(
+        "--inside",
+        type=Path,
+        metavar="FILE",
+        help="within these annotations only: GeoJSON of QuPath, or a folder of them",
+    )
+    one.add_argument("--csv", type=Path, metavar="FILE", help="write the rows to a file")
+    one.add_argument("--json", type=Path, metavar="FILE", help="write the rows to a file")
 
     one = add(commands, "mods", "nets:mods", "list every modification of U-Net that specs can name")
     one.add_argument("--axis", help="only those of one axis")

@@ -1,4 +1,4 @@
-"""Slides to folders of results: what is written, what goes on after a kill, what is refused, what one bad slide costs."""
+"""Slides to folders of results: what is written, how it goes on after a kill, what is refused, what one bad costs."""
 
 from __future__ import annotations
 

@@ -468,23 +468,6 @@ def test_a_loss_that_is_not_finite_exits_with_2_in_one_line(
 # -- a full disk -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Any:
-    """A disk that grows: `tiny_disk(kilobytes)` sets its size; skipped where nobody may mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True)
-    if made.returncode:
-        pytest.skip(f"cannot mount a small disk here: {made.stderr.strip()}")
-
-    def resize(kilobytes: int) -> Path:
-        subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", folder], check=True)
-        return folder
-
-    yield resize
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_disk_that_fills_up_stops_the_run_and_room_lets_it_go_on(
     plan: RunPlan, uninterrupted: Path, tiny_disk: Any, capsys: pytest.CaptureFixture[str]
 ):

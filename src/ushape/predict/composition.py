@@ -28,8 +28,11 @@ from ushape.errors import DataError
 from ushape.files import write_text
 from ushape.predict.store import Grid
 
-BAND = 2**26
-"""Bytes of a label map that are counted at a time."""
+BAND = 512
+"""Rows of a label map that are read at a time: those of its file's tiles."""
+
+_PIECE = 2**20
+"""Pixels that are counted at a time, since numpy makes eight bytes of each."""
 
 RATIOS = {
     "tumor_stroma_ratio": ("tumor", "stroma"),
@@ -40,11 +43,11 @@ RATIOS = {
 
 def count(labels: Grid) -> NDArray[np.int64]:
     """Pixels of each label of a map uint8 [H, W], int64 [256]; read band by band."""
-    height, width = labels.shape
-    rows = max(1, BAND // max(1, width))
     counts = np.zeros(256, np.int64)
-    for top in range(0, height, rows):
-        counts += np.bincount(np.asarray(labels[top : top + rows, :]).ravel(), minlength=256)
+    for top in range(0, labels.shape[0], BAND):
+        pixels = labels[top : top + BAND, :].ravel()
+        for start in range(0, pixels.size, _PIECE):
+            counts += np.bincount(pixels[start : start + _PIECE], minlength=256)
     return counts
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ushape.errors import UshapeError
 from ushape.predict.outlines import regions, trace
+from ushape.predict.slides.libraries import shapely_module
 
 Bytes = NDArray[np.uint8]
 Place = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -106,12 +106,3 @@ def _cut(found: NDArray[np.int32], label_of: Bytes, region: int, parts: int) -> 
     number[pieces] = [region, *range(len(label_of), len(label_of) + len(pieces) - 1)]
     found[box][inside] = number[parted[inside]]
     return np.append(label_of, np.full(len(pieces) - 1, label_of[region]))
-
-
-def shapely_module() -> Any:
-    """The module `shapely`; UshapeError naming the extra where it is not installed."""
-    try:
-        import shapely
-    except ImportError as error:
-        raise UshapeError("polygons need shapely: pip install 'ushape[slides]'") from error
-    return shapely

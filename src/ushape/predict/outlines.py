@@ -3,6 +3,8 @@
 A region is what hangs together across edges (not corners) and has one label. Every ring has a vertex wherever it turns
 and wherever three regions meet, and so have the rings on the other side of it: the regions of a block are a coverage,
 without gaps and overlaps, which can be simplified as a whole.
+
+Pixels are numbered row after row in the map with a frame of one pixel around it, whose region is -1.
 """
 
 from __future__ import annotations
@@ -11,18 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 Ints = NDArray[np.int64]
-
-# side of a pixel -> (row, column) step to the pixel beyond it; walking with the pixel to the right (y down, so seen
-# on the screen clockwise): along the top to the right, along the right side down, the bottom to the left, the left up
-_OUT = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
-# step along that side, and the corner (row, column) where it begins
-_ALONG = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)])
-_BEGIN = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,21 +30,36 @@ class Rings:
     corners: Ints
     starts: Ints
     region: Ints
-    hole: NDArray[np.bool_]
+    hole: Flags
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Pixel edges between two regions, walked with the region of `pixel` on the right hand (y goes down).
+
+    side: 0 along the pixel's top to the right, 1 down its right side, 2 along the bottom to the left, 3 up the left.
+    """
+
+    pixel: Ints
+    side: Ints
 
 
 def regions(labels: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Number of the region of each pixel, int32 [H, W], from 0, and the label of each region, uint8 [regions]."""
-    found = np.full(labels.shape, -1, np.int32)
-    label_of: list[NDArray[np.uint8]] = []
-    count = 0
-    for label in np.unique(labels):
-        parts, number = ndimage.label(labels == label)
-        inside = parts > 0
-        found[inside] = parts[inside] + (count - 1)
-        label_of.append(np.full(number, label, np.uint8))
-        count += number
-    return found, np.concatenate(label_of)
+    """Number of the region of each pixel, int32 [H, W], from 0, and the label of each region, uint8 [regions].
+
+    Rows are cut into runs of one label, and runs that touch are joined: there are far fewer of them than pixels.
+    """
+    begins = np.ones(labels.shape, bool)
+    begins[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    run = np.cumsum(begins.ravel(), dtype=np.int32).reshape(labels.shape) - 1
+    touch = (labels[1:] == labels[:-1]) & (begins[1:] | begins[:-1])  # where two runs begin to lie side by side
+    above, below = run[:-1][touch], run[1:][touch]
+    count = int(run[-1, -1]) + 1
+    graph = csr_array((np.ones(len(above), np.int8), (above, below)), shape=(count, count))
+    number, region = connected_components(graph, directed=False)
+    label_of = np.empty(number, np.uint8)
+    label_of[region] = labels[begins]
+    return region.astype(np.int32)[run], label_of
 
 
 def trace(found: NDArray[np.int32]) -> Rings:
@@ -59,59 +69,55 @@ def trace(found: NDArray[np.int32]) -> Rings:
     ring around it in single corners, which OGC calls valid.
     """
     padded = np.pad(found, 1, constant_values=-1)
-    row, column, side = _edges(padded)
-    following = _following(padded, row, column, side)
-    begin = np.stack([column, row], 1) + _BEGIN[side][:, ::-1]  # (x, y)
-    kept = _kept(padded, begin, side, following)
+    width, flat = padded.shape[1], padded.ravel()
+    edges = _edges(flat, width)
+    following = _following(flat, width, edges)
+    # the pixel to the lower right of the corner where each edge begins
+    corner = edges.pixel + np.array([0, 1, width + 1, width])[edges.side]
+    kept = _kept(flat, width, edges, corner, following)
     order, starts = _cycles(_skip(following, kept))
-    edges = np.flatnonzero(kept)[order]
-    corners = begin[edges]
-    owner = padded[row[edges[starts[:-1]]] + 1, column[edges[starts[:-1]]] + 1].astype(np.int64)
+    chosen = np.flatnonzero(kept)[order]
+    y, x = np.divmod(corner[chosen], width)
+    corners = np.column_stack([x - 1, y - 1])
+    owner = flat[edges.pixel[chosen[starts[:-1]]]].astype(np.int64)
     return Rings(corners, starts, owner, _doubled_area(corners, starts) < 0)
 
 
-def _edges(padded: NDArray[np.int32]) -> tuple[Ints, Ints, Ints]:
-    """Row, column and side of every pixel edge between two regions; it belongs to the pixel on its right hand."""
-    inner = padded[1:-1, 1:-1]
-    height, width = inner.shape
-    parts = []
-    for side, (down, right) in enumerate(_OUT):
-        beyond = padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]
-        row, column = np.nonzero(inner != beyond)
-        parts.append((row, column, np.full(len(row), side)))
-    rows, columns, sides = (np.concatenate(each).astype(np.int64) for each in zip(*parts, strict=True))
-    return rows, columns, sides
+def _edges(flat: NDArray[np.int32], width: int) -> Edges:
+    beside = np.flatnonzero(flat[1:] != flat[:-1])  # from one row's frame to the next one's there is no edge
+    below = np.flatnonzero(flat[width:] != flat[:-width])
+    pixel = np.concatenate([below + width, beside, below, beside + 1])
+    side = np.repeat(np.arange(4), [len(below), len(beside), len(below), len(beside)])
+    inside = flat[pixel] >= 0
+    return Edges(pixel[inside], side[inside])
 
 
-def _following(padded: NDArray[np.int32], row: Ints, column: Ints, side: Ints) -> Ints:
+def _following(flat: NDArray[np.int32], width: int, edges: Edges) -> Ints:
     """The edge that a region's ring goes on with after each edge: the outermost turn that stays with the region."""
-    height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    number = np.full((height, width, 4), -1, np.int32)
-    number[row, column, side] = np.arange(len(row), dtype=np.int32)
-    own = padded[row + 1, column + 1]
-    ahead = np.stack([row, column], 1) + _ALONG[side]
-    across = ahead + _OUT[side]
-    turns_out = padded[across[:, 0] + 1, across[:, 1] + 1] == own
-    straight = ~turns_out & (padded[ahead[:, 0] + 1, ahead[:, 1] + 1] == own)
-    then = np.stack([row, column, (side + 1) % 4], 1)
-    then[straight] = np.column_stack([ahead, side])[straight]
-    then[turns_out] = np.column_stack([across, (side + 3) % 4])[turns_out]
-    return number[then[:, 0], then[:, 1], then[:, 2]].astype(np.int64)
+    own = flat[edges.pixel]
+    ahead = edges.pixel + np.array([1, width, -1, -width])[edges.side]
+    across = ahead + np.array([-width, 1, width, -1])[edges.side]
+    outwards = flat[across] == own
+    straight = ~outwards & (flat[ahead] == own)
+    pixel = np.where(outwards, across, np.where(straight, ahead, edges.pixel))
+    turn = np.where(outwards, 3, np.where(straight, 0, 1))
+    key = 4 * edges.pixel + edges.side
+    order = np.argsort(key)
+    return order[np.searchsorted(key, 4 * pixel + (edges.side + turn) % 4, sorter=order)]
 
 
-def _kept(padded: NDArray[np.int32], begin: Ints, side: Ints, following: Ints) -> NDArray[np.bool_]:
+def _kept(flat: NDArray[np.int32], width: int, edges: Edges, corner: Ints, following: Ints) -> Flags:
     """Edges that begin at a vertex: where the ring turns, or three regions meet."""
-    corners = [padded[:-1, :-1], padded[:-1, 1:], padded[1:, 1:], padded[1:, :-1]]
-    borders = np.zeros(corners[0].shape, np.uint8)
-    for one, other in zip(corners, corners[1:] + corners[:1], strict=True):
+    around = [flat[corner - step] for step in (0, 1, width + 1, width)]
+    borders = np.zeros(len(corner), np.uint8)
+    for one, other in zip(around, around[1:] + around[:1], strict=True):
         borders += one != other
-    meeting: NDArray[np.bool_] = borders[begin[:, 1], begin[:, 0]] >= 3
-    turns = np.empty(len(side), bool)
-    turns[following] = side[following] != side
-    return turns | meeting
+    turns = np.empty(len(corner), bool)
+    turns[following] = edges.side[following] != edges.side
+    return turns | (borders >= 3)
 
 
-def _skip(following: Ints, kept: NDArray[np.bool_]) -> Ints:
+def _skip(following: Ints, kept: Flags) -> Ints:
     """For each edge that is kept, numbered among these, the next one of its ring that is."""
     target = following.copy()
     while len(passed := np.flatnonzero(~kept[target])):
@@ -123,8 +129,7 @@ def _skip(following: Ints, kept: NDArray[np.bool_]) -> Ints:
 def _cycles(following: Ints) -> tuple[Ints, Ints]:
     """All elements of a permutation in the order of its cycles, and where each cycle begins (with the end last)."""
     count = len(following)
-    graph = csr_array((np.ones(count, np.int8), following, np.arange(count + 1)), shape=(count, count))
-    number, cycle = connected_components(graph, directed=False)
+    number, cycle = connected_components(_arrows(following), directed=False)
     starts = np.concatenate([[0], np.cumsum(np.bincount(cycle, minlength=number))])
     first = np.full(number, count)
     np.minimum.at(first, cycle, np.arange(count))
@@ -132,11 +137,14 @@ def _cycles(following: Ints) -> tuple[Ints, Ints]:
     before[following] = np.arange(count)
     chain = following.copy()  # all cycles cut open and joined to one: to walk it is to list them
     chain[before[first[:-1]]] = first[1:]
-    last = before[first[-1]]
-    graph = csr_array((np.ones(count, np.int8), chain, np.arange(count + 1)), shape=(count, count))
-    order = breadth_first_order(graph, first[0], return_predecessors=False)
-    assert order[-1] == last
+    order = breadth_first_order(_arrows(chain), first[0], return_predecessors=False)
     return order.astype(np.int64), starts
+
+
+def _arrows(target: Ints) -> csr_array:
+    """The graph in which each element points to one other."""
+    count = len(target)
+    return csr_array((np.ones(count, np.int8), target, np.arange(count + 1)), shape=(count, count))
 
 
 def _doubled_area(corners: Ints, starts: Ints) -> Ints:

@@ -90,7 +90,7 @@ def _bar(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, corner: tuple[
     """A scale bar in the lowest line, at most a third as wide as the picture, whose pixel is so many µm wide."""
     width, bottom = corner
     length = round_length(micrometres * max(3, width / 3))
-    name = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    name = f"{length / 1000:g} mm"  # the font of Pillow has no µ
     left, middle = round(font.size), bottom - round(font.size * 1.35)
     right = left + length / micrometres
     thick, tick = max(1, round(font.size / 8)), round(font.size / 3)

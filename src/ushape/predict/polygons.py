@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ushape.data.classes import IGNORE, Grouping
 from ushape.errors import DataError, nearest
 from ushape.files import replacing
-from ushape.predict.coverage import Areas, Block, polygons, shapely_module
+from ushape.predict.coverage import Areas, Block, polygons
+from ushape.predict.slides.libraries import shapely_module
 from ushape.predict.store import Grid
 
 MOST_VERTICES = 20_000
@@ -55,8 +56,7 @@ def save_geojson(
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for top, left, block in _blocks(labels, side):
-            _check(path, block, grouping)
-            if not np.isin(block, wanted).any():
+            if not _present(path, block, grouping)[wanted].any():
                 continue
 
             def place(corners: NDArray[np.float64], top: int = top, left: int = left) -> NDArray[np.float64]:
@@ -119,8 +119,11 @@ def _wanted(grouping: Grouping, classes: Sequence[str] | None) -> NDArray[np.int
     return np.array([known.index(name) for name in (classes or known)], np.intp)
 
 
-def _check(path: Path, block: NDArray[np.uint8], grouping: Grouping) -> None:
-    """DataError where a label is no class."""
-    foreign = np.setdiff1d(np.unique(block), [*range(len(grouping.classes)), IGNORE])
+def _present(path: Path, block: NDArray[np.uint8], grouping: Grouping) -> NDArray[np.bool_]:
+    """Which labels a block has, bool [256]; DataError where one of them is no class."""
+    present = np.zeros(256, bool)
+    present[block.ravel()] = True
+    foreign = np.flatnonzero(present[len(grouping.classes) : IGNORE]) + len(grouping.classes)
     if len(foreign):
         raise DataError(f"{path}: the label map has label {foreign[0]}, which {grouping.id} has not: predict it again")
+    return present

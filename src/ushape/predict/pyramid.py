@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from ushape import __version__
 from ushape.data.classes import IGNORE, Grouping
-from ushape.errors import UshapeError
 from ushape.files import replacing
 from ushape.predict.colours import palette
+from ushape.predict.slides.libraries import tifffile_module
 from ushape.predict.store import Grid, Raw
 from ushape.threads import cores
 
@@ -92,15 +92,6 @@ def mean(block: Bytes) -> Bytes:
     return ((a + b + c + d + 2) // 4).astype(np.uint8)
 
 
-def tifffile_module() -> Any:
-    """The module `tifffile`; UshapeError naming the extra where it is not installed."""
-    try:
-        import tifffile
-    except ImportError as error:
-        raise UshapeError("whole slides need tifffile: pip install 'ushape[slides]'") from error
-    return tifffile
-
-
 def _write(
     path: Path, layers: Sequence[Grid], halve: Halve, mpp: float, fill: int, metadata: dict[str, Any], **tags: Any
 ) -> None:
@@ -112,7 +103,7 @@ def _write(
     for axis in "XY":
         about |= {f"PhysicalSize{axis}": mpp, f"PhysicalSize{axis}Unit": "µm"}
     tags |= {"tile": (TILE, TILE), "compression": "zlib", "dtype": np.uint8, "software": creator}
-    tags |= {"maxworkers": cores(), "buffersize": 2**24, "resolutionunit": "CENTIMETER"}
+    tags |= {"maxworkers": cores(), "buffersize": 2**22, "resolutionunit": "CENTIMETER"}
     large = sum(h * w for h, w in sizes) * len(layers) > _CLASSIC
     with ExitStack() as stack:
         temporary = stack.enter_context(replacing(path))

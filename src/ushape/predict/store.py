@@ -108,7 +108,7 @@ class Store:
     """
 
     def __init__(
-        self, folder: Path, height: int, width: int, units: int, classes: int = 0, every: float = 10.0
+        self, folder: Path, height: int, width: int, units: int, classes: int = 0, every: float = 2.0
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.labels = Raw(folder / "labels.raw", height, width, IGNORE)

@@ -114,7 +114,7 @@ def predict_slides(
 def write_outputs(job: SlideJob, found: Found, store: Store, grouping: Grouping, outputs: Outputs) -> dict[str, Any]:
     """Write a slide's results into its folder; what provenance.json says of them."""
     folder, view, labels = job.folder, found.view, store.labels
-    told = {"slide": job.name, "network": job.settings.network}
+    told = {"slide": job.name, "slide_mpp": view.slide.mpp, "network": job.settings.network}
     save_label_pyramid(folder / "labels.ome.tiff", labels, view.mpp, grouping, told)
     if store.probabilities is not None:
         save_probability_pyramid(folder / "probabilities.ome.tiff", store.probabilities, view.mpp, grouping, told)
@@ -124,7 +124,7 @@ def write_outputs(job: SlideJob, found: Found, store: Store, grouping: Grouping,
     if outputs.dicom:
         from ushape.predict.dicom import save_dicom
 
-        save_dicom(folder / "segmentation.dcm", labels, view.mpp, grouping, view.slide)
+        save_dicom(folder / "segmentation.dcm", labels, view.mpp, grouping, told, view.slide.path)
     return {
         "ushape": __version__,
         "mpp": view.mpp,

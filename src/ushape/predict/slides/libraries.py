@@ -25,3 +25,11 @@ def tifffile_module() -> Any:
         raise DataError("reading TIFF needs tifffile and imagecodecs: pip install 'ushape[slides]'") from None
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     return tifffile
+
+
+def shapely_module() -> Any:
+    try:
+        import shapely
+    except ImportError:
+        raise DataError("polygons need shapely: pip install 'ushape[slides]'") from None
+    return shapely

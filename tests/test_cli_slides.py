@@ -17,13 +17,12 @@ import tifffile
 from PIL import Image
 
 from ushape.data.classes import grouping
-from ushape.data.phantom import phantom_roi
 from ushape.nets.unet import build
 from ushape.nets.weights import save_weights
 from ushape.train.recipe import Recipe
 
 Run = Callable[..., SimpleNamespace]
-SETTINGS = ["--engine", "torch", "--precision", "float32", "--tile", "96", "--tissue", "all"]
+SETTINGS = ["--engine", "torch", "--precision", "float32", "--tile", "256", "--tissue", "all"]
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +30,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of random weights, as a run leaves it."""
     path = tmp_path_factory.mktemp("net") / "weights.safetensors"
     about = {"grouping": grouping("bcss-5").describe(), "mpp": 1.2, "normalise": Recipe().normalise, "tta": "none"}
-    save_weights(path, build("unet[width=4,levels=3]", seed=0), about)
+    save_weights(path, build("unet[width=4,levels=3,up=bilinear]", seed=0), about)
     return path
 
 
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("slide") / "tissue_MPP-1.2000.png"
-    Image.fromarray(np.tile(phantom_roi(0, 0, 256)[0], (4, 4, 1))).save(path)
+    patches = np.random.default_rng(0).integers(60, 240, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(patches.repeat(80, 0).repeat(80, 1)).save(path)  # flat: labelled calmly
     return path
 
 
@@ -58,7 +58,7 @@ def labels(out: Path) -> np.ndarray:
     return tifffile.imread(out / "tissue_MPP-1.2000" / "labels.ome.tiff")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_prediction_goes_on(
     weights: Path, slide: Path, whole: np.ndarray, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -88,7 +88,7 @@ def test_lanes_change_nothing(weights: Path, slide: Path, whole: np.ndarray, tmp
     assert np.array_equal(labels(tmp_path), whole)
 
 
-@pytest.mark.parametrize("room", [600, 1300])  # kB: not even for the raw map; for that, not for the results
+@pytest.mark.parametrize("room", [900, 1900])  # kB: not even for the raw map; for that, not for the results
 def test_a_full_disk_is_told_and_room_lets_it_go_on(
     weights: Path, slide: Path, whole: np.ndarray, tiny_disk: Callable[[int], Path], room: int
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_broken_tile_is_counted_and_one_bad_slide_ends_in_code_2(
     assert made.code == 0, made.err
     assert "1 tiles of the file could not be read and count as background" in " ".join(made.out.split())
     told = json.loads((tmp_path / "out" / path.stem / "provenance.json").read_text())
-    assert told["broken"] == [[256, 256, 256, 256]]
+    assert told["broken"] == [[256, 0, 256, 256]]
     for bad, reason in (("deep.tif", "16-bit"), ("nameless.png", "--mpp")):
         array = pixels.astype(np.uint16) * 200 if bad == "deep.tif" else pixels[..., :3]
         tifffile.imwrite(tmp_path / bad, array) if bad == "deep.tif" else Image.fromarray(array).save(tmp_path / bad)

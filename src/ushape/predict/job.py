@@ -161,10 +161,9 @@ class SlideJob:
             self.canvas.close()
             self.store.flush()
             made = self._finish(self, self.found, self.store)
-            write_json(
-                self.folder / PROVENANCE,
-                self.about() | {"outputs": self.outputs, "began": self.began, "ended": time.time()} | made,
-            )
+            times = {"began": self.began, "ended": time.time()}
+            write_json(self.folder / PROVENANCE, self.about() | {"outputs": self.outputs} | times | made)
+            self.broken, self.note = len(self.found.view.broken), self.found.view.note
         finally:
             self._things.close()
             del self.found, self.canvas, self.store  # a thousand slides would add up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,6 +23,10 @@ MOST_VERTICES = 20_000
 
 WIDEST = 2048
 """px: blocks are no larger than this whatever the size in µm, since tracing one needs about 150 bytes a pixel."""
+
+SMALL = 2500.0
+"""µm²: regions of a class that are smaller (50 µm square) stand together in one feature a block: there are thousands in
+a slide, and QuPath is slow with so many objects."""
 
 _BORDERS = 2**21
 """A block with more pixel edges between regions than this is quartered first: noise, which takes memory to trace."""
@@ -43,7 +48,8 @@ def save_geojson(
 
     to_slide: level-0 px of the slide per px of the map. origin: (x, y) of the map's corner in level-0 px. classes: only
     these, where given. tolerance_um: outlines lose detail below this size, see `coverage.polygons`; 0 keeps every
-    pixel. The map is cut into blocks of at most `max_side_um`, at whose borders regions end and go on in the next.
+    pixel. The map is cut into blocks of at most `max_side_um`, at whose borders regions end and go on in the next. A
+    feature is a region, or all regions of a class below SMALL in a block.
 
     Areas of polygons and of the map agree for every class within `coverage.AGREEMENT`, regions do not overlap, and
     between neighbours there is no gap. DataError where a class is unknown, or where the map has labels that the
@@ -64,7 +70,7 @@ def save_geojson(
 
             made = polygons(block, tolerance_um / mpp, place, areas, most_vertices)
             areas = made.areas
-            count = _write(file, made, wanted, grouping, mpp, count)
+            count = _write(file, made, wanted, grouping, mpp, most_vertices, count)
         file.write("\n]}\n")
     return count
 
@@ -88,17 +94,48 @@ def _quartered(top: int, left: int, block: NDArray[np.uint8]) -> Iterator[tuple[
             yield from _quartered(top + y, left + x, block[y : y + height, x : x + width])
 
 
-def _write(file: TextIO, made: Block, wanted: NDArray[np.intp], grouping: Grouping, mpp: float, count: int) -> int:
+def _write(
+    file: TextIO, made: Block, wanted: NDArray[np.intp], grouping: Grouping, mpp: float, most: int, count: int
+) -> int:
     """Append the features of a block; the number of all features so far."""
+    shapely = shapely_module()
     written = np.flatnonzero(np.isin(made.labels, wanted))
-    shapes = shapely_module().to_geojson(made.polygons[written])
-    for shape, index in zip(shapes, written, strict=True):
-        label = made.labels[index]
-        about = _properties(grouping, label, made.area[index] * mpp**2)
+    small = written[made.area[written] * mpp**2 < SMALL]
+    alone = np.setdiff1d(written, small, assume_unique=True)
+    parts = _together(made.labels[small], shapely.get_num_coordinates(made.polygons[small]), most)
+    ordered = made.polygons[small][parts.order]
+    joined = shapely.multipolygons(ordered, indices=parts.number)
+    lonely = np.bincount(parts.number)[parts.number] == 1
+    joined[parts.number[lonely]] = ordered[lonely]  # a polygon, not a collection of one
+    shapes = shapely.to_geojson(np.concatenate([made.polygons[alone], joined]))
+    labels = np.concatenate([made.labels[alone], parts.labels])
+    areas = np.concatenate([made.area[alone], np.bincount(parts.number, made.area[small][parts.order])])
+    for shape, label, area in zip(shapes, labels.tolist(), (areas * mpp**2).tolist(), strict=True):
+        about = _properties(grouping, label, area)
         separator = "," if count else ""
         file.write(f'{separator}\n{{"type": "Feature", "geometry": {shape}, "properties": {about}}}')
         count += 1
     return count
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Polygons put together: their `order`, the `number` of the feature of each in that order, each feature's label."""
+
+    order: NDArray[np.intp]
+    number: NDArray[np.intp]
+    labels: NDArray[np.uint8]
+
+
+def _together(labels: NDArray[np.uint8], vertices: NDArray[np.int32], most: int) -> _Parts:
+    """Small polygons with their labels and vertices -> features of one label with at most `most` vertices."""
+    order = np.argsort(labels, kind="stable")
+    begins = np.zeros(len(order), bool)
+    label, room = -1, 0
+    for i, (one, size) in enumerate(zip(labels[order].tolist(), vertices[order].tolist(), strict=True)):
+        begins[i] = one != label or size > room
+        label, room = one, (most if begins[i] else room) - size
+    return _Parts(order, np.cumsum(begins) - 1, labels[order][begins])
 
 
 def _properties(grouping: Grouping, label: int, area: float) -> str:

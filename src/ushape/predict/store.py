@@ -107,9 +107,7 @@ class Store:
     has reached the disk, so that a machine that fails loses some seconds and never leaves a part that only seems done.
     """
 
-    def __init__(
-        self, folder: Path, height: int, width: int, units: int, classes: int = 0, every: float = 2.0
-    ) -> None:
+    def __init__(self, folder: Path, height: int, width: int, units: int, classes: int = 0, every: float = 2.0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.labels = Raw(folder / "labels.raw", height, width, IGNORE)
         self.probabilities = Stack(layers) if (layers := _layers(folder, height, width, classes)) else None

@@ -132,3 +132,31 @@ def test_a_broken_tile_is_counted_and_one_bad_slide_ends_in_code_2(
         assert reason in made.err
         assert len(made.err.splitlines()) == 1
     assert not (tmp_path / "out2").exists()
+
+
+BARE = """
+import sys
+for name in ("imagecodecs", "openslide", "openvino", "nncf", "onnx", "onnxruntime", "onnxscript", "highdicom"):
+    sys.modules[name] = None
+from ushape.cli import main
+main()
+"""
+
+
+def test_the_default_install_predicts_images_and_names_the_extra_for_slides(
+    weights: Path, slide: Path, whole: np.ndarray, tmp_path: Path
+) -> None:
+    def bare(*words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", BARE, *map(str, words)], capture_output=True, text=True)
+
+    made = bare("predict", weights, slide, "--out", tmp_path, "--precision", "float32", *SETTINGS[4:])
+    assert made.returncode == 0, made.stderr
+    assert "in torch, float32" in made.stdout
+    assert (labels(tmp_path) == whole).mean() > 0.9999
+    assert bare("measure", tmp_path).returncode == 0
+    tiff = tmp_path / "a_MPP-1.2000.tif"
+    tifffile.imwrite(tiff, np.zeros((64, 64, 3), np.uint8), tile=(16, 16))
+    for words, extra in (([tiff], "slides"), ([slide, "--engine", "openvino"], "openvino")):
+        made = bare("predict", weights, *words, "--out", tmp_path / "other")
+        assert made.returncode == 2
+        assert f"ushape[{extra}]" in made.stderr

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from ushape.predict.outlines import regions, trace
-from ushape.predict.slides.libraries import shapely_module
 
 Bytes = NDArray[np.uint8]
 Place = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -64,10 +64,9 @@ def polygons(labels: Bytes, tolerance: float, place: Place, areas: Areas, most: 
     to none in the end, until `areas` and this block's agree and all polygons are valid where they were placed. A region
     of more than `most` vertices is cut along pixel edges.
     """
-    shapely = shapely_module()
     found, label_of = regions(labels)
     while True:
-        raw = _build(shapely, found)
+        raw = _build(found)
         while True:
             made = shapely.coverage_simplify(raw, tolerance, simplify_boundary=False) if tolerance >= _FINEST else raw
             placed, area = shapely.transform(made, place), shapely.area(made)
@@ -82,7 +81,7 @@ def polygons(labels: Bytes, tolerance: float, place: Place, areas: Areas, most: 
             label_of = _cut(found, label_of, region, -(-int(counts[region]) // most))
 
 
-def _build(shapely: Any, found: NDArray[np.int32]) -> NDArray[Any]:
+def _build(found: NDArray[np.int32]) -> NDArray[Any]:
     """One polygon for each region, in the order of their numbers, in px of the block."""
     rings = trace(found)
     lengths = np.diff(rings.starts)

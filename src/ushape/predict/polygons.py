@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from ushape.data.classes import IGNORE, Grouping
 from ushape.errors import DataError, nearest
 from ushape.files import replacing
 from ushape.predict.coverage import Areas, Block, polygons
-from ushape.predict.slides.libraries import shapely_module
 from ushape.predict.store import Grid
 
 MOST_VERTICES = 20_000
@@ -58,7 +58,6 @@ def save_geojson(
     wanted = _wanted(grouping, classes)
     side = max(1, min(WIDEST, int(max_side_um / mpp)))
     areas, count = Areas(), 0
-    shapely_module()
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for top, left, block in _blocks(labels, side):
@@ -98,7 +97,6 @@ def _write(
     file: TextIO, made: Block, wanted: NDArray[np.intp], grouping: Grouping, mpp: float, most: int, count: int
 ) -> int:
     """Append the features of a block; the number of all features so far."""
-    shapely = shapely_module()
     written = np.flatnonzero(np.isin(made.labels, wanted))
     small = written[made.area[written] * mpp**2 < SMALL]
     alone = np.setdiff1d(written, small, assume_unique=True)

@@ -16,20 +16,17 @@ def openslide_module() -> Any:
     return openslide
 
 
-def tifffile_module() -> Any:
-    """tifffile, which is told not to write what it thinks of a file to the terminal."""
-    try:
-        import imagecodecs  # noqa: F401  what tifffile decodes with
-        import tifffile
-    except ImportError:
-        raise DataError("reading TIFF needs tifffile and imagecodecs: pip install 'ushape[slides]'") from None
+def tifffile_module(codecs: bool = False) -> Any:
+    """tifffile, which is told not to write what it thinks of a file to the terminal.
+
+    codecs: with imagecodecs, which it needs for all but deflate.
+    """
+    import tifffile
+
+    if codecs:
+        try:
+            import imagecodecs  # noqa: F401
+        except ImportError:
+            raise DataError("reading TIFF needs imagecodecs: pip install 'ushape[slides]'") from None
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     return tifffile
-
-
-def shapely_module() -> Any:
-    try:
-        import shapely
-    except ImportError:
-        raise DataError("polygons need shapely: pip install 'ushape[slides]'") from None
-    return shapely

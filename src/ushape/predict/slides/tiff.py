@@ -32,7 +32,7 @@ class TiffSlide(Slide):
 
     def __init__(self, path: Path, mpp: float | None, max_pixels: int) -> None:
         """DataError: damaged, truncated, not 8-bit RGB, no known pixel size, or decodable only in too large a piece."""
-        tifffile = tifffile_module()
+        tifffile = tifffile_module(codecs=True)
         self.path = path
         self._cache, self._lock, self._reading = _Recent(CACHED), Lock(), Lock()
         try:
@@ -139,7 +139,7 @@ def check_scan(path: Path) -> bool:
     DataError where it is truncated or not 8-bit RGB, which OpenSlide does not tell.
     """
     try:
-        with tifffile_module().TiffFile(path) as tiff:
+        with tifffile_module(codecs=True).TiffFile(path) as tiff:
             pages = pyramid(tiff, path)
             check_whole(pages, path.stat().st_size, path)
             return all(page.compression in (1, 5, 7, 8, 32946) for page in pages)

@@ -393,7 +393,7 @@ def test_predictions_are_folders_of_results(run: Run, trained: Path, phantom: Pa
             1.2, "bcss-5@1", "none",
         )  # fmt: skip
         assert sum(c["share"] for c in about["composition"]["classes"].values()) == pytest.approx(1, abs=1e-5)
-    assert "1 slides were finished before: tissue.tif" in run(*words).out
+    assert "finished before: 1 slide (tissue.tif)" in run(*words).out
 
 
 def test_a_prediction_is_that_of_the_run(run: Run, trained: Path, phantom: Path, tmp_path: Path):

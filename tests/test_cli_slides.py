@@ -120,7 +120,7 @@ def test_a_broken_tile_is_counted_and_one_bad_slide_ends_in_code_2(
     path.write_bytes(data)
     made = run("predict", weights, path, "--out", tmp_path / "out", *SETTINGS)
     assert made.code == 0, made.err
-    assert "1 tiles of the file could not be read and count as background" in " ".join(made.out.split())
+    assert "unreadable, counted as background: 1 tile of the file" in " ".join(made.out.split())
     told = json.loads((tmp_path / "out" / path.stem / "provenance.json").read_text())
     assert told["broken"] == [[256, 0, 256, 256]]
     for bad, reason in (("deep.tif", "16-bit"), ("nameless.png", "--mpp")):

@@ -136,6 +136,15 @@ def make_parser() -> argparse.ArgumentParser:
     one = add(commands, "predict", "predict:predict", "label whole slides and images with a trained network")
     _predict_arguments(one)
 
+    one = add(commands, "export", "predict:export", "write a trained network as one file that other programs run")
+    one.add_argument("weights", type=Path, metavar="RUN|WEIGHTS")
+    one.add_argument("--format", choices=("onnx", "openvino", "torch"), required=True)
+    one.add_argument("--out", type=Path, required=True, metavar="FILE", help="ends with .onnx, .xml or .pt2")
+    one.add_argument("--stain", choices=("image", "given"), help="its strength: measured on each image, or an input")
+    one.add_argument("--int8", action="store_true", help="quantise it; much faster on CPUs with VNNI or AMX")
+    one.add_argument("--calibrate", type=Path, metavar="PATH", help="images for --int8 (those of the training)")
+    one.add_argument("--mpp", type=float, help="µm per pixel of those that do not say it")
+
     one = add(commands, "measure", "measure:measure", "tissue composition of predicted slides, from their label maps")
     one.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="what was --out of predict, or folders in it")
     one.add_argument(
@@ -284,6 +293,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="DIR")
     add("--engine", choices=("auto", "torch", "openvino", "onnx"), default="auto", help="auto: the fastest here")
     add("--precision", choices=("auto", "float32", "bf16", "int8"), default="auto")
+    add("--calibrate", type=Path, metavar="PATH", help="images for int8 (those of the training); lets auto take it")
     add("--tta", choices=TTA_NAMES, default="none", help="test-time augmentation: flips takes 4 times as long, d4 8")
     add("--classes", nargs="+", metavar="CLASS", help="those that become polygons (all)")
     add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")

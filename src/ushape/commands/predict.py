@@ -1,4 +1,4 @@
-"""`ushape evaluate` and `ushape predict`: a trained network on ROIs and whole slides."""
+"""`ushape evaluate`, `predict` and `export`: a trained network on ROIs, on whole slides, and elsewhere."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ def evaluate(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> int:
     """Label slides and images with a trained network; 2 where some of them are not possible."""
     from ushape.data.classes import grouping
+    from ushape.errors import RunError
     from ushape.nets.device import pick_device
     from ushape.nets.weights import load_weights
+    from ushape.predict.calibrate import crops_for
     from ushape.predict.engines import open_engine
     from ushape.predict.slides import find_slides
     from ushape.predict.whole import Outputs, begun_with, check_classes, predict_slides, settings_for
@@ -70,10 +72,14 @@ def predict(options: argparse.Namespace) -> int:
     asked = options.engine, options.precision
     if asked == ("auto", "auto"):
         asked = begun_with(options.out, slides) or asked
+    if options.calibrate and asked[1] not in ("auto", "int8"):
+        raise RunError(f"--calibrate has no effect with precision {asked[1]}: leave it out, or give --precision int8")
+    int8 = asked[1] == "int8" or options.calibrate
+    crops = crops_for(options.weights, options.calibrate, weights.about, options.mpp) if int8 else None
     with Lanes(options.jobs or cores()) as lanes:
-        engine = open_engine(weights, *asked, lanes, device, options.tta)
+        engine = open_engine(weights, *asked, lanes, device, options.tta, crops)
         chosen = options.tta, options.tissue, options.saturation, options.tile, options.probabilities
-        settings = settings_for(options.weights, weights, engine, *chosen)
+        settings = settings_for(options.weights, weights, engine, *chosen, crops)
         say(f"{weights.net.spec.name} in {engine.description}", markup=False)
         bar = Progress("tiles", 0)
         bar.start()
@@ -87,11 +93,35 @@ def predict(options: argparse.Namespace) -> int:
     for note in made.notes:
         say(f"[bold]note[/]: {note}")
     for name, count in made.broken.items():
-        say(f"[bold]note[/]: {name}: {count} tiles of the file could not be read and count as background")
+        say(f"[bold]note[/]: {name}: unreadable, counted as background: {_many(count, 'tile')} of the file")
     if made.before:
-        say(f"{len(made.before)} slides were finished before: {', '.join(made.before)}", markup=False)
+        say(f"finished before: {_many(len(made.before), 'slide')} ({', '.join(made.before)})", markup=False)
     if made.predicted:
-        say(f"{len(made.predicted)} slides predicted: {options.out}", markup=False)
+        say(f"predicted: {_many(len(made.predicted), 'slide')} ({options.out})", markup=False)
     for name, error in made.failed.items():
         print(f"ushape: {error}" if name in str(error) else f"ushape: {name}: {error}", file=sys.stderr)
     return 2 if made.failed else 0
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write a trained network as one file that other programs run."""
+    from ushape.errors import RunError
+    from ushape.nets.weights import load_weights
+    from ushape.predict.calibrate import crops_for
+    from ushape.predict.export import export as run_export
+
+    crops = None
+    if options.int8:
+        crops = crops_for(options.weights, options.calibrate, load_weights(options.weights).about, options.mpp)
+    elif options.calibrate or options.mpp:
+        raise RunError("--calibrate and --mpp have no effect without --int8: add it, or leave them out")
+    made = run_export(options.weights, options.format, options.out, options.stain, crops)
+    say(f"{options.out}: {made.about['spec']}, {made.about['precision']}, for {made.about['mpp']} µm per pixel")
+    say(
+        f"computed again by the file on {made.images} images: {made.agreement:.2%} of pixels have the class that "
+        f"PyTorch gives them in float32; probabilities differ by {made.difference:.1g} at most"
+    )

@@ -66,7 +66,11 @@ def normalise(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     See `strength_matrix`. An image without tissue is returned as it is.
     """
-    matrix = strength_matrix(rgb)
+    return restained(rgb, strength_matrix(rgb))
+
+
+def restained(rgb: NDArray[np.uint8], matrix: Float) -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3] with its optical densities times a matrix, float32 [3, 3]; itself with the identity."""
     if np.array_equal(matrix, np.eye(3)):
         return rgb
     out = np.empty_like(rgb)

@@ -43,6 +43,7 @@ class Settings:
 
     network: hash of the weights. mpp: µm per px that it sees. tile: side in px. margin: px of a tile's edge that its
     core leaves out, None: tiles are blended. saturation: threshold of the tissue mask, None: found for each slide.
+    calibration: hash of the crops that int8 was calibrated on, None for other precisions.
     """
 
     network: str
@@ -59,6 +60,7 @@ class Settings:
     margin: int | None
     grid: int
     probabilities: bool
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)

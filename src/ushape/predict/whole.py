@@ -15,6 +15,7 @@ from ushape.data.classes import Grouping
 from ushape.errors import DataError, UshapeError
 from ushape.files import read_json
 from ushape.nets.weights import Weights, weights_file
+from ushape.predict.calibrate import fingerprint
 from ushape.predict.canvas import Part
 from ushape.predict.composition import composition, row, write_composition_csv
 from ushape.predict.job import MARGIN, PROVENANCE, Found, Settings, SlideJob, finished, unfinished
@@ -23,6 +24,7 @@ from ushape.predict.overlay import save_overlay
 from ushape.predict.polygons import save_geojson
 from ushape.predict.pyramid import save_label_pyramid, save_probability_pyramid
 from ushape.predict.slides import View, slide_name
+from ushape.predict.slides.base import Bytes
 from ushape.predict.store import Store
 from ushape.predict.stream import Job, stream
 from ushape.threads import Lanes
@@ -152,8 +154,9 @@ def settings_for(
     saturation: float | None,
     tile: int | None,
     probabilities: bool,
+    crops: Sequence[Bytes] | None = None,
 ) -> Settings:
-    """The settings of predictions by the weights in a file. tile: side in px, None: chosen.
+    """The settings of predictions by the weights in a file. tile: side in px, None: chosen. crops: that int8 is of.
 
     Cores of tiles are kept where a network looks no further than a quarter of one, else tiles are blended. DataError on
     a tile that is no multiple of the network's, or too small.
@@ -185,6 +188,7 @@ def settings_for(
         margin=margin,
         grid=grid,
         probabilities=probabilities,
+        calibration=fingerprint(crops) if crops and engine.precision == "int8" else None,
     )
 
 

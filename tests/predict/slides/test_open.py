@@ -107,7 +107,7 @@ def test_no_file_an_empty_one_a_folder_and_anything_else_are_refused(tmp_path: P
         open_slide(tmp_path / "gone.svs", 0.5)
 
 
-@pytest.mark.parametrize("missing", ["openslide", "tifffile", "imagecodecs"])
+@pytest.mark.parametrize("missing", ["openslide", "imagecodecs"])
 def test_a_missing_library_is_told_with_its_extra(
     write_tiff: WriteTiff, picture: Picture, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:

@@ -11,6 +11,7 @@ import torch
 from ushape.data.stain import strength_matrix
 from ushape.errors import RunError
 from ushape.nets.device import pick_precision
+from ushape.nets.unet import Network
 from ushape.nets.weights import Weights
 from ushape.predict.engines.base import NO_STAIN, Bytes, Engine, Float
 from ushape.predict.engines.libraries import installed
@@ -24,7 +25,7 @@ PRECISIONS = ("auto", "float32", "bf16", "int8")
 SECONDS = 2.0
 """How long `auto` measures, all candidates together, beside what making them ready takes."""
 
-AGREEMENT = 0.995
+AGREEMENT = {"float32": 0.995, "bf16": 0.995, "int8": 0.99}
 """Share of pixels at least that must have the class that float32 gives them, for `auto` to take a candidate."""
 
 Kind = tuple[str, str]
@@ -43,7 +44,7 @@ def open_engine(
 ) -> Engine:
     """The network in an engine of ENGINES, computing in one of PRECISIONS.
 
-    calibrate: crops, as the network sees them, that int8 is calibrated on (see `quantise.calibration_crops`). tile:
+    calibrate: crops, as the network sees them, that int8 is calibrated on (see `calibrate.calibration_crops`). tile:
     side in px of the tiles to come, on which `auto` measures: of what is installed and this CPU computes, the fastest
     whose labels of invented tissue are those of float32 in AGREEMENT of the pixels (float32 itself where none other
     is); int8 only where `calibrate` is given. On a GPU it is torch.
@@ -51,10 +52,7 @@ def open_engine(
     RunError where the engine is not installed, cannot compute in the precision or cannot take the network.
     """
     net = weights.net
-    if net.in_channels != 3:
-        raise RunError(f"the network takes {net.in_channels} channels, not the 3 of an RGB image: give other weights")
-    if net.shrink:
-        raise RunError(f"{net.spec.name}: scores a smaller area than it is shown: give weights with padding=same")
+    check_takes_images(net)
     for value, known, what in ((engine, ENGINES, "engine"), (precision, PRECISIONS, "precision")):
         if value not in known:
             raise RunError(f"{what} {value!r}: give one of {', '.join(known)}")
@@ -81,6 +79,14 @@ def open_engine(
     raise RunError(
         f"{net.spec.name}: no engine here gives the labels of float32: give --engine torch --precision float32"
     )
+
+
+def check_takes_images(net: Network) -> None:
+    """RunError where a network takes anything but RGB, or does not score all that it is shown."""
+    if net.in_channels != 3:
+        raise RunError(f"the network takes {net.in_channels} channels, not the 3 of an RGB image: give other weights")
+    if net.shrink:
+        raise RunError(f"{net.spec.name}: scores a smaller area than it is shown: give weights with padding=same")
 
 
 def _make(
@@ -141,7 +147,7 @@ def _fastest(
     best, top = None, 0.0
     for made in engines:
         share = float(np.mean(made.labels(image, stain) == expected))  # makes it ready, too
-        if share < AGREEMENT:
+        if share < AGREEMENT[made.precision]:
             told[f"{made.name} {made.precision}"] = f"refused, {share:.1%} of labels as in float32"
             continue
         rate = _rate(made, lanes, image, stain, SECONDS / len(engines))

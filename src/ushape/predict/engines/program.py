@@ -18,15 +18,18 @@ _exporting = threading.Lock()
 """torch.export is not made for several threads."""
 
 
-def exported(module: nn.Module, *inputs: torch.Tensor, shapes: Any = None) -> ExportedProgram:
+def exported(module: nn.Module, *inputs: torch.Tensor, shapes: Any = None, trust: bool = False) -> ExportedProgram:
     """The module's program for inputs of these shapes, or, with `shapes`, of others too (see torch.export).
 
+    trust: where torch.export cannot prove that all shapes pass, the program stands nevertheless, for the caller to try.
     RunError in one line where torch.export cannot follow the module.
     """
     with _exporting, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own code
         try:
-            return torch.export.export(module, inputs, dynamic_shapes=shapes)
+            return torch.export.export(
+                module, inputs, dynamic_shapes=shapes, prefer_deferred_runtime_asserts_over_guards=trust
+            )
         except Exception as error:  # whatever it stumbles over, it raises as it comes
             raise RunError(f"torch.export cannot follow it ({first_line(error)})") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -13,24 +13,9 @@ import numpy as np
 from ushape.predict.engines.base import Bytes
 from ushape.predict.engines.libraries import nncf_module, without_telemetry
 
-CROPS, SIDE = 48, 256
-"""Crops that calibrate, and their side in px."""
-
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "Conv", "ConvTranspose")
 
-
-def calibration_crops(images: Iterable[Bytes], count: int = CROPS, side: int = SIDE, seed: int = 0) -> list[Bytes]:
-    """`count` crops at random places, as many from each image: RGB uint8 [side, side, 3], less where an image is.
-
-    The images are as the network sees them: at its pixel size, and with the stain that its recipe gives them.
-    """
-    rng, found = np.random.default_rng(seed), list(images)
-    crops = []
-    for i in range(count if found else 0):
-        image = found[i % len(found)]
-        top, left = (int(rng.integers(max(0, length - side) + 1)) for length in image.shape[:2])
-        crops.append(np.ascontiguousarray(image[top : top + side, left : left + side]))
-    return crops
+ARITHMETIC = ("MatMul", "Gemm", "Multiply", "Mul", "Add", "Subtract", "Sub", "Divide", "Div")
 
 
 def fitted(crop: Bytes, multiple: int, size: tuple[int, int] | None) -> Bytes:
@@ -41,7 +26,7 @@ def fitted(crop: Bytes, multiple: int, size: tuple[int, int] | None) -> Bytes:
 
 
 def quantised(model: Any, crops: Sequence[Bytes], multiple: int, size: tuple[int, int] | None, name: str = "") -> Any:
-    """An OpenVINO or ONNX model of `Classes` with its convolutions in int8, but for the first.
+    """An OpenVINO or ONNX model of `Classes` or `Whole` with its convolutions in int8, but for the first.
 
     The first one sees an image, whose grey levels lie closer than the steps of a common scale of int8 would. What
     comes before it and the softmax stay as they are too. name: of the input of an ONNX model.
@@ -57,13 +42,15 @@ def quantised(model: Any, crops: Sequence[Bytes], multiple: int, size: tuple[int
             nncf.Dataset(batches),
             subset_size=len(batches),
             preset=nncf.QuantizationPreset.PERFORMANCE,
-            ignored_scope=nncf.IgnoredScope(names=[_first_convolution(model)]),
+            ignored_scope=nncf.IgnoredScope(names=_up_to_first_convolution(model)),
         )
 
 
-def _first_convolution(model: Any) -> str:
-    """The name of the first convolution of an OpenVINO or ONNX model."""
+def _up_to_first_convolution(model: Any) -> list[str]:
+    """Names of the first convolution of an OpenVINO or ONNX model, and of the products and sums before it."""
     if hasattr(model, "graph"):
-        return next(node.name for node in model.graph.node if node.op_type in CONVOLUTIONS)
-    operations = (o for o in model.get_ordered_ops() if o.get_type_name() in CONVOLUTIONS)
-    return str(next(operations).get_friendly_name())
+        operations = [(node.op_type, node.name) for node in model.graph.node]
+    else:
+        operations = [(each.get_type_name(), each.get_friendly_name()) for each in model.get_ordered_ops()]
+    first = next(i for i, (kind, _) in enumerate(operations) if kind in CONVOLUTIONS)
+    return [name for i, (kind, name) in enumerate(operations) if i == first or (i < first and kind in ARITHMETIC)]

@@ -1,4 +1,4 @@
-"""The libraries of the extra `slides`, or an error that says how to get them."""
+"""The libraries of slides, or an error that says how to get those of the extra `slides`."""
 
 from __future__ import annotations
 

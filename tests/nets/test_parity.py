@@ -125,16 +125,20 @@ def same_scores(
     reverse: bool = False,
     nodes: list[str] | None = None,
     encoder: tuple[nn.Module, ...] = (),
+    double: bool = False,
 ) -> None:
     """The network `name` of the zoo gives the scores of `other`, once it has its weights.
 
     reverse: the peer concatenates as in `reversed_inputs`. nodes: of a nested decoder, in the peer's order.
-    encoder: the peer's, where it is computed bit by bit between the nodes.
+    encoder: the peer's, where it is computed bit by bit between the nodes. double: in float64, where so many layers
+    lie between image and scores that rounding shows.
     """
     entry = find_published(name)
     net = build(name, entry.in_channels, entry.classes, seed=0)
     randomise(other)
     x = tester.image(net, size, batch=1)
+    if double:
+        net, other, x = net.double(), other.double(), x.double()
     theirs, expected = computed(other, x)
     ours, before = computed(net, x)
     early = {m for part in encoder for m in part.modules()}
@@ -208,10 +212,10 @@ def test_nnunet() -> None:
         3, 8, WIDTHS, nn.Conv2d, 3, (1, *(2,) * 7), 2, 1, 2, conv_bias=True, norm_op=nn.InstanceNorm2d,
         norm_op_kwargs={"eps": 1e-5, "affine": True}, nonlin=nn.LeakyReLU, nonlin_kwargs={"inplace": True},
     )  # fmt: skip
-    same_scores("nnunet", plain, size=(256, 384), reverse=True)
+    same_scores("nnunet", plain, size=(256, 256), reverse=True, double=True)
     nets = peer("monai.networks.nets")
     dynamic = nets.DynUNet(2, 3, 1, [3] * 8, [1] + [2] * 7, [2] * 7, filters=WIDTHS)
-    same_scores("nnunet", dynamic, size=(256, 384), reverse=True)
+    same_scores("nnunet", dynamic, size=(256, 256), reverse=True, double=True)
 
 
 @against("nnunet-resenc", "dynamic_network_architectures.ResidualEncoderUNet")

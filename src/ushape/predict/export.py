@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -190,7 +191,9 @@ def _openvino(program: ExportedProgram, how: str, unit: int, crops: Crops, about
 def _torch(program: ExportedProgram, how: str, unit: int, crops: Crops, about: dict[str, str], path: Path) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the writer's own code, on tensors of which a part is used
-        torch.export.save(program, path, extra_files={"ushape.json": json.dumps(about)})
+        file = io.BytesIO()  # its writer ends the process where a disk is full
+        torch.export.save(program, file, extra_files={"ushape.json": json.dumps(about)})
+        path.write_bytes(file.getbuffer())
         module = torch.export.load(path).module()
 
     @torch.inference_mode()

@@ -4,10 +4,11 @@
     ours PRECISION    `predict_slides` as users run it, with a label pyramid as the only output
     monai             MONAI's sliding_window_inference as its documentation shows it: float32, overlap .25, Gaussian
                       weights, tiles of 512 px and of the size that we use, the faster counts; default threads
-    large PRECISION   ours on a slide of 16 times the area; with the memory of both
+    10k, large        ours, in the first precision, on slides of 10,240 px and of --large px a side; memory of both
 
-Each is a process of its own; the rounds are interleaved; a ratio is of medians over the rounds. A slide is a pyramid
-of JPEG tiles with procedural tissue. Opening the engine (compilation, quantisation) is not counted for any of them.
+Precisions are those that OpenVINO computes on this CPU: bf16 where it does, float32 where not, and int8. Each arm is a
+process of its own; the rounds are interleaved; a ratio is of medians over the rounds. A slide is a pyramid of JPEG
+tiles with procedural tissue. Opening the engine (compilation, quantisation) is not counted for any of them.
 Run it on a quiet machine: python benchmarks/inference.py [--rounds N] [--weights RUN]
 """
 
@@ -27,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 SPEC, MPP, TILE = "unet[width=16]", 1.2, 512
-SMALL, LARGE = 4480, 17920
-"""Sides of slides in px: 20 and 321 Mpx."""
+SMALL, MIDDLE = 4480, 10240
+"""Sides of slides in px: 20 and 105 Mpx."""
 
 
 def write_slide(path: Path, side: int, patients: int = 8) -> None:
@@ -174,7 +175,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--weights", type=Path, help="a trained run of unet[width=16] (else: untrained weights)")
     parser.add_argument("--tile", type=int, default=0, help="side of our tiles in px (what predict chooses)")
-    parser.add_argument("--skip-large", action="store_true")
+    parser.add_argument("--skip-large", action="store_true", help="only the slide of 20 Mpx")
+    parser.add_argument("--large", type=int, default=40960, help="side of the large slide in px (40960: 1678 Mpx)")
+    parser.add_argument("--folder", type=Path, help="where 1 GB is free for the slides")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="", help=argparse.SUPPRESS)
     parser.add_argument("--slide", type=Path, help=argparse.SUPPRESS)
@@ -182,43 +185,56 @@ def main() -> None:
     if options.arm:
         print(json.dumps(measure(options.arm, options.precision, options.slide, options.weights, options.tile)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        slides = {"small": Path(folder) / "small_MPP-1.2000.tif", "large": Path(folder) / "large_MPP-1.2000.tif"}
-        write_slide(slides["small"], SMALL)
-        if not options.skip_large:
-            write_slide(slides["large"], LARGE)
+    fast = "bf16" if _computes_bf16() else "float32"
+    sides = {"20 Mpx": SMALL} if options.skip_large else {"20 Mpx": SMALL, "10k": MIDDLE, "large": options.large}
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        slides = {name: Path(folder) / f"{side}_MPP-1.2000.tif" for name, side in sides.items()}
+        for name, side in sides.items():
+            write_slide(slides[name], side)
         weights = options.weights or _untrained(Path(folder))
-        arms = [(arm, precision, "small") for precision in ("bf16", "int8") for arm in ("bare", "ours")]
-        arms += [("monai", "512", "small"), ("monai", "1024", "small")]
-        if not options.skip_large:
-            arms += [("ours", "bf16", "large"), ("ours", "int8", "large")]
+        arms = [(arm, precision, "20 Mpx") for precision in (fast, "int8") for arm in ("bare", "ours")]
+        arms += [("monai", "512", "20 Mpx"), ("monai", "1024", "20 Mpx")]
         found: dict[str, list[dict[str, float]]] = {}
+        once = [("ours", fast, name) for name in sides if name != "20 Mpx"]  # long enough to need no repetition
         for number in range(options.rounds):
-            for arm, precision, which in arms:
+            for arm, precision, which in arms + (once if number == options.rounds - 1 else []):
                 tile = int(precision) if arm == "monai" else options.tile
                 words = ["--arm", arm, "--precision", precision, "--slide", slides[which], "--weights", weights]
                 made = subprocess.run(
                     [sys.executable, __file__, *map(str, words), "--tile", str(tile)],
                     check=True, capture_output=True, text=True,
                 )  # fmt: skip
-                name = f"{'large' if which == 'large' else arm} {precision}"
+                name = f"{arm} {precision}" if which == "20 Mpx" else f"{arm} {precision}, {which}"
                 found.setdefault(name, []).append(json.loads(made.stdout.splitlines()[-1]))
-                print(f"round {number + 1}  {name:12} {found[name][-1]}", flush=True)
+                print(f"round {number + 1}  {name:20} {found[name][-1]}", flush=True)
     median = {name: {k: statistics.median(r[k] for r in rows) for k in rows[0]} for name, rows in found.items()}
     rows = [{"what": name, "Mpx/s": round(m["rate"], 2), "MB": round(m.get("memory", 0))} for name, m in median.items()]
     peer = max(("monai 512", "monai 1024"), key=lambda name: median[name]["rate"])
-    ratios = [(f"ours {precision}", other) for precision in ("bf16", "int8") for other in (peer, f"bare {precision}")]
-    if not options.skip_large:
-        ratios += [("large bf16", "ours bf16"), ("large int8", "ours int8")]
+    ratios = [(f"ours {precision}", other) for precision in (fast, "int8") for other in (peer, f"bare {precision}")]
+    if once:
+        ratios.append((f"ours {fast}, large", f"ours {fast}, 10k"))
     for over, under in ratios:
         ratio = median[over]["rate"] / median[under]["rate"]
         rows.append({"what": f"{over} / {under}", "Mpx/s": round(ratio, 3), "MB": ""})
+    rows.append({"what": f"side of the large slide: {options.large} px; {_processor()}", "Mpx/s": "", "MB": ""})
     for row in rows:
-        print(f"{row['what']:24} {row['Mpx/s']:>8}  {row['MB']}")
+        print(f"{row['what']:40} {row['Mpx/s']:>8}  {row['MB']}")
     with (Path(__file__).parent / "results" / "inference.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["what", "Mpx/s", "MB"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _computes_bf16() -> bool:
+    from ushape.predict.engines.openvino_engine import computes_bf16
+
+    return computes_bf16()
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} cores of {names[0]}" if names else "processor unknown"
 
 
 def _untrained(folder: Path) -> Path:

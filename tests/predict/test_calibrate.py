@@ -69,7 +69,7 @@ def test_a_run_names_its_images(folder: Path, tmp_path: Path) -> None:
     assert training_images(run) == (folder, None)
     assert fingerprint(crops_for(run, None, ABOUT)) == fingerprint(crops_for(tmp_path / "any", folder, ABOUT))
     write_yaml(run / "run.yaml", {"data": str(tmp_path / "gone"), "mpp": None})
-    with pytest.raises(DataError, match="are gone .*--calibrate"):
+    with pytest.raises(DataError, match=r"are gone .*--calibrate"):
         training_images(run)
     with pytest.raises(DataError, match=r"is no run's folder that names some: name images with --calibrate"):
         training_images(tmp_path / "weights.safetensors")

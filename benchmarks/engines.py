@@ -23,8 +23,9 @@ from ushape.data.stain import strength_matrix
 from ushape.errors import UshapeError
 from ushape.nets.weights import load_weights
 from ushape.predict.calibrate import crops_for
-from ushape.predict.engines import NO_STAIN, open_engine
-from ushape.predict.score import confusion, pooled_macro_dice
+from ushape.predict.engines import NO_STAIN, Engine, open_engine
+from ushape.predict.engines.base import Bytes, Float
+from ushape.predict.score import confusion, macro_dice
 from ushape.threads import Lanes, cores
 
 KINDS = [
@@ -45,7 +46,7 @@ def main() -> None:
     stains = [strength_matrix(image) if about["normalise"] == "stain" else NO_STAIN for image in images]
     truths = [groups.labels(each.codes) for each in pixels]
     area = sum(truth.size for truth in truths) / 1e6
-    first: list[np.ndarray] = []
+    first: list[Bytes] = []
     base = 0.0
     rows = []
     with Lanes(cores()) as lanes:
@@ -56,12 +57,12 @@ def main() -> None:
             except UshapeError as error:
                 print(f"{' '.join(kind):18} not here: {error}", flush=True)
                 continue
-            list(lanes.map(lambda i: engine.labels(images[i], stains[i]), range(len(images))))  # graphs of every size
+            _labels(engine, images, stains, lanes)  # graphs of every size
             began = time.perf_counter()
-            found = list(lanes.map(lambda i: engine.labels(images[i], stains[i]), range(len(images))))
+            found = _labels(engine, images, stains, lanes)
             seconds = time.perf_counter() - began
             total = sum(confusion(t, f, len(groups.classes)) for t, f in zip(truths, found, strict=True))
-            dice = pooled_macro_dice(total)
+            dice = float(macro_dice(total))
             if not first:
                 first, base = found, dice
             same = sum(int((a == b).sum()) for a, b in zip(first, found, strict=True)) / sum(a.size for a in first)
@@ -75,6 +76,10 @@ def main() -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _labels(engine: Engine, images: list[Bytes], stains: list[Float], lanes: Lanes) -> list[Bytes]:
+    return list(lanes.map(lambda each: engine.labels(*each), zip(images, stains, strict=True)))
 
 
 if __name__ == "__main__":

@@ -138,8 +138,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = add(commands, "export", "predict:export", "write a trained network as one file that other programs run")
     one.add_argument("weights", type=Path, metavar="RUN|WEIGHTS")
-    one.add_argument("--format", choices=("onnx", "openvino", "torch"), required=True)
-    one.add_argument("--out", type=Path, required=True, metavar="FILE", help="ends with .onnx, .xml or .pt2")
+    one.add_argument("--format", choices=("onnx", "openvino", "torch", "safetensors"), required=True)
+    one.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="ends as its format does: .onnx, .xml, .pt2"
+    )
     one.add_argument("--stain", choices=("image", "given"), help="its strength: measured on each image, or an input")
     one.add_argument("--int8", action="store_true", help="quantise it; much faster on CPUs with VNNI or AMX")
     one.add_argument("--calibrate", type=Path, metavar="PATH", help="images for --int8 (those of the training)")
@@ -282,15 +284,15 @@ def _pool_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("weights", type=Path, metavar="RUN|WEIGHTS")
     add(
         "slides",
         type=Path,
         nargs="+",
-        metavar="SLIDE",
-        help="files of any scanner, TIFF, PNG, JPEG; or folders of them",
+        metavar="[RUN|WEIGHTS] SLIDE",
+        help="a trained network, unless --weights names it; files of any scanner, TIFF, PNG, JPEG, or folders of them",
     )
-    add("--out", type=Path, required=True, metavar="DIR")
+    add("--weights", type=Path, metavar="RUN|WEIGHTS", help="the network; bcss-demo comes with the package")
+    add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="(predictions)")
     add("--engine", choices=("auto", "torch", "openvino", "onnx"), default="auto", help="auto: the fastest here")
     add("--precision", choices=("auto", "float32", "bf16", "int8"), default="auto")
     add("--calibrate", type=Path, metavar="PATH", help="images for int8 (those of the training); lets auto take it")

@@ -54,7 +54,7 @@ def evaluate(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> int:
     """Label slides and images with a trained network; 2 where some of them are not possible."""
     from ushape.data.classes import grouping
-    from ushape.errors import RunError
+    from ushape.errors import DataError, RunError
     from ushape.nets.device import pick_device
     from ushape.nets.weights import load_weights
     from ushape.predict.calibrate import crops_for
@@ -64,9 +64,14 @@ def predict(options: argparse.Namespace) -> int:
     from ushape.progress import Progress
     from ushape.threads import Lanes, cores
 
-    weights = load_weights(options.weights)
+    path, slides = options.weights, options.slides
+    if path is None:
+        path, *slides = slides
+    if not slides:
+        raise DataError(f"no slide is named after the network {path}: name some, or the network with --weights")
+    weights = load_weights(path)
     groups = grouping(weights.about["grouping"]["id"])
-    slides = find_slides(options.slides)
+    slides = find_slides(slides)
     outputs = Outputs(check_classes(options.classes, groups), options.tolerance, options.dicom)
     device = pick_device(options.device)
     asked = options.engine, options.precision
@@ -75,12 +80,12 @@ def predict(options: argparse.Namespace) -> int:
     if options.calibrate and asked[1] not in ("auto", "int8"):
         raise RunError(f"--calibrate has no effect with precision {asked[1]}: leave it out, or give --precision int8")
     int8 = asked[1] == "int8" or options.calibrate
-    crops = crops_for(options.weights, options.calibrate, weights.about, options.mpp) if int8 else None
+    crops = crops_for(path, options.calibrate, weights.about, options.mpp) if int8 else None
     with Lanes(options.jobs or cores()) as lanes:
         engine = open_engine(weights, *asked, lanes, device, options.tta, crops)
         chosen = options.tta, options.tissue, options.saturation, options.tile, options.probabilities
-        settings = settings_for(options.weights, weights, engine, *chosen, crops)
-        say(f"{weights.net.spec.name} in {engine.description}", markup=False)
+        settings = settings_for(path, weights, engine, *chosen, crops)
+        say(f"{weights.net.spec.name} at {settings.mpp:g} µm per pixel in {engine.description}", markup=False)
         bar = Progress("tiles", 0)
         bar.start()
         try:

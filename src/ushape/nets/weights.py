@@ -11,10 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ushape.errors import RunError, UshapeError
+from ushape.errors import RunError, UshapeError, nearest
 from ushape.files import replacing
 from ushape.nets.spec import from_dict
 from ushape.nets.unet import Network, build
+
+SHIPPED = Path(__file__).parents[1] / "shipped"
+"""Trained networks that come with the package, each with its model card."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,27 @@ class Weights:
     about: dict[str, Any]
 
 
-def save_weights(path: Path, net: Network, about: dict[str, Any]) -> None:
-    """Write a network and its description; RunError where the file cannot be written."""
+def save_weights(path: Path, net: Network, about: dict[str, Any], half: bool = False) -> None:
+    """Write a network and its description; RunError where the file cannot be written.
+
+    half: kernels in float16, half the bytes; norms and biases, which are few and may be small or large, stay float32.
+    """
     data = {**about, "spec": net.spec.to_dict(), "in_channels": net.in_channels, "classes": net.classes}
     tensors = {k: v.detach().to("cpu").contiguous() for k, v in net.state_dict().items()}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() and v.ndim > 1 else v for k, v in tensors.items()}
     save_tensors(path, tensors, {"ushape": json.dumps(data)})
 
 
 def load_weights(path: Path) -> Weights:
-    """Read what `save_weights` wrote, in evaluation mode, on the CPU; `path` may be a run's folder.
+    """Read what `save_weights` wrote, in evaluation mode, on the CPU. path: see `weights_file`.
 
     RunError where the file is missing, damaged or not ours.
     """
     file = weights_file(path)
+    if not file.exists() and file == path and not path.suffix and len(path.parts) == 1:
+        remedy = f"no run, file or shipped network of this name (shipped: {', '.join(shipped())})"
+        raise RunError(f"cannot read weights {path}: {remedy}{nearest(str(path), shipped())}")
     tensors, metadata = load_tensors(file)
     try:
         about = json.loads(metadata["ushape"])
@@ -49,8 +60,17 @@ def load_weights(path: Path) -> Weights:
 
 
 def weights_file(path: Path) -> Path:
-    """The file of weights that is `path`, or in it where it is a run's folder."""
-    return path / "weights.safetensors" if path.is_dir() else path
+    """The file of weights that is `path`, or in it where it is a run's folder, or in the package under this name."""
+    if path.is_dir():
+        return path / "weights.safetensors"
+    if str(path) in shipped() and not path.exists():
+        return SHIPPED / f"{path}.safetensors"
+    return path
+
+
+def shipped() -> list[str]:
+    """Names of the trained networks that come with the package."""
+    return sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

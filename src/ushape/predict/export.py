@@ -23,7 +23,8 @@ from ushape.data.stain import strength_matrix
 from ushape.errors import RunError
 from ushape.files import cannot_write, replacing
 from ushape.nets.folding import folded
-from ushape.nets.weights import Weights, load_weights, weights_file
+from ushape.nets.unet import Network
+from ushape.nets.weights import Weights, load_weights, save_weights, weights_file
 from ushape.predict.engines.base import NO_STAIN, Bytes, Float
 from ushape.predict.engines.choose import check_takes_images
 from ushape.predict.engines.libraries import check_onnx, onnxruntime_module, openvino_module
@@ -35,8 +36,9 @@ from ushape.predict.engines.quantise import quantised
 from ushape.predict.engines.torch_engine import TorchEngine
 from ushape.predict.invented import invented_tissue
 
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
-"""Formats, and what their files end with. OpenVINO keeps the weights beside it, in a file that ends with `.bin`."""
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2", "safetensors": ".safetensors"}
+"""Formats, and what their files end with. OpenVINO keeps the weights beside it, in a file that ends with `.bin`;
+safetensors are weights for ushape itself, in half precision."""
 
 LARGEST = 2**16
 """Sides of images in px up to which a graph is made; memory ends earlier."""
@@ -65,9 +67,10 @@ def export(
     """Write the network of a run or of a file of weights as `kind` (see SUFFIXES), in int8 if calibrated on `crops`.
 
     The file takes `image`, RGB uint8 [1, H, W, 3] of any H and W above the network's `multiple`, and gives
-    `probabilities`, float32 [1, classes, H, W], and `labels`, uint8 [1, H, W]. stain, for networks whose recipe
-    brings images to a common strength: `image` measures it in the graph, as for training, and gives the matrix as
-    `stain`, float32 [3, 3]; `given` takes it as an input of that name, so that the tiles of a slide get one.
+    `probabilities`, float32 [1, classes, H, W], and `labels`, uint8 [1, H, W]; safetensors are for ushape itself, with
+    half the bytes. stain, for networks whose recipe brings images to a common strength: `image` measures it in the
+    graph, as for training, and gives the matrix as `stain`, float32 [3, 3]; `given` takes it as an input of that name,
+    so that the tiles of a slide get one.
 
     RunError: a suffix that is not the format's, a library missing, a network that cannot be written for images of any
     size, or a file that does not give PyTorch's classes. Nothing is left at `out` then but what was there.
@@ -79,17 +82,19 @@ def export(
         raise RunError(f"--out {out}: a file of {kind} ends with {SUFFIXES[kind]}: name it so")
     if stain and not normalises:
         raise RunError(f"--stain {stain} has no effect: the network's recipe leaves the stain as it is: leave it out")
-    if crops is not None and kind == "torch":
-        raise RunError("int8 has no effect on a program of torch: give --format onnx or openvino, or leave it out")
+    if stain and kind == "safetensors":
+        raise RunError(f"--stain {stain} has no effect on weights for ushape, which decides itself: leave it out")
+    if crops is not None and kind not in ("onnx", "openvino"):
+        raise RunError(f"int8 has no effect with --format {kind}: give --format onnx or openvino, or leave it out")
     how = (stain or "image") if normalises else "none"
-    about = describe(path, weights, how, "float32" if crops is None else "int8")
+    precision = "float32" if crops is None else "int8"
+    about = describe(path, weights, how, "float16" if kind == "safetensors" else precision)
     try:
-        program = _program(Whole(folded(net), how).eval())
-        write = {"onnx": _onnx, "openvino": _openvino, "torch": _torch}[kind]
+        write = {"onnx": _onnx, "openvino": _openvino, "torch": _torch, "safetensors": _safetensors}[kind]
         with replacing(out) as temporary:
             made = temporary.with_name(temporary.name + SUFFIXES[kind])
             try:
-                run = write(program, how, net.multiple, crops, about, made)
+                run = write(weights, how, crops, about, made)
                 found = _parity(run, weights, how, crops, about)
                 _into_place(made, temporary, out)
             finally:
@@ -120,12 +125,12 @@ def describe(path: Path, weights: Weights, stain: str, precision: str) -> dict[s
     }
 
 
-def _program(whole: Whole) -> ExportedProgram:
+def _program(net: Network, stain: str) -> ExportedProgram:
     """The program for images of any size."""
-    unit = whole.multiple
+    whole, unit = Whole(folded(net), stain).eval(), net.multiple
     image = torch.zeros(1, 8 * unit + 3, 6 * unit + 5, 3, dtype=torch.uint8)
     sides = {i: Dim(name, min=unit + 1, max=LARGEST) for i, name in ((1, "height"), (2, "width"))}
-    if whole.stain == "given":
+    if stain == "given":
         return exported(whole, image, torch.eye(3), shapes=(sides, None), trust=True)
     return exported(whole, image, shapes=(sides,), trust=True)
 
@@ -139,16 +144,16 @@ def _names(how: str) -> tuple[list[str], list[str]]:
 Crops = Sequence[Bytes] | None
 
 
-def _onnx(program: ExportedProgram, how: str, unit: int, crops: Crops, about: dict[str, str], path: Path) -> Run:
+def _onnx(weights: Weights, how: str, crops: Crops, about: dict[str, str], path: Path) -> Run:
     check_onnx()
     runtime = onnxruntime_module()
-    model = to_onnx(program, *_names(how))
+    model = to_onnx(_program(weights.net, how), *_names(how))
     for value in (*model.graph.input, *model.graph.output):
         free = [d for d in value.type.tensor_type.shape.dim if d.dim_param]
         for side, name in zip(free, ("height", "width"), strict=False):
             side.dim_param = name
     if crops is not None:
-        model = quantised(model, crops, unit, None, "image")
+        model = quantised(model, crops, weights.net.multiple, None, "image")
     model.producer_name, model.producer_version = "ushape", __version__
     del model.metadata_props[:]
     for key, value in about.items():
@@ -166,16 +171,16 @@ def _onnx(program: ExportedProgram, how: str, unit: int, crops: Crops, about: di
     return run
 
 
-def _openvino(program: ExportedProgram, how: str, unit: int, crops: Crops, about: dict[str, str], path: Path) -> Run:
+def _openvino(weights: Weights, how: str, crops: Crops, about: dict[str, str], path: Path) -> Run:
     ov = openvino_module()
-    model = converted(program)
+    model = converted(_program(weights.net, how))
     inputs, outputs = _names(how)
     for ports, names in ((model.inputs, inputs), (model.outputs, outputs)):
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})
     model.reshape({"image": [1, -1, -1, 3]} | ({"stain": [3, 3]} if how == "given" else {}))
     if crops is not None:
-        model = quantised(model, crops, unit, None)
+        model = quantised(model, crops, weights.net.multiple, None)
     for key, value in about.items():
         model.set_rt_info(value, ["ushape", key])
     ov.save_model(model, path, compress_to_fp16=False)
@@ -188,11 +193,11 @@ def _openvino(program: ExportedProgram, how: str, unit: int, crops: Crops, about
     return run
 
 
-def _torch(program: ExportedProgram, how: str, unit: int, crops: Crops, about: dict[str, str], path: Path) -> Run:
+def _torch(weights: Weights, how: str, crops: Crops, about: dict[str, str], path: Path) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the writer's own code, on tensors of which a part is used
         file = io.BytesIO()  # its writer ends the process where a disk is full
-        torch.export.save(program, file, extra_files={"ushape.json": json.dumps(about)})
+        torch.export.save(_program(weights.net, how), file, extra_files={"ushape.json": json.dumps(about)})
         path.write_bytes(file.getbuffer())
         module = torch.export.load(path).module()
 
@@ -200,6 +205,17 @@ def _torch(program: ExportedProgram, how: str, unit: int, crops: Crops, about: d
     def run(image: Bytes, matrix: Float) -> Sequence[NDArray[Any]]:
         tensors = [torch.from_numpy(each) for each in ([image, matrix] if how == "given" else [image])]
         return [each.numpy() for each in module(*tensors)]
+
+    return run
+
+
+def _safetensors(weights: Weights, how: str, crops: Crops, about: dict[str, str], path: Path) -> Run:
+    save_weights(path, weights.net, weights.about, half=True)
+    engine = TorchEngine(load_weights(path).net, "float32", torch.device("cpu"), "none")
+
+    def run(image: Bytes, matrix: Float) -> Sequence[NDArray[Any]]:
+        probabilities = engine.probabilities(image[0], matrix)
+        return probabilities[None], probabilities.argmax(0).astype(np.uint8)[None]
 
     return run
 

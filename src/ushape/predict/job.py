@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ushape.errors import RunError
+from ushape.errors import DataError, RunError
 from ushape.files import cannot_write, read_json, write_json
 from ushape.locks import holding
 from ushape.predict.canvas import Blended, Canvas, Crop, Part
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from ushape.predict.engines import Engine
 
 WORK, PLAN, PROVENANCE = ".work", "plan.json", "provenance.json"
+
+FAR = 4
+"""Images whose pixels are so many times the network's are refused; others are resampled, from 2 times on with a note."""
 
 MARGIN = 64
 """px that blended tiles overlap on each side, as in `evaluate`."""
@@ -107,8 +110,15 @@ class SlideJob:
         return {"slide": slide, "settings": vars(self.settings)}
 
     def open_slide(self) -> Slide:
-        """DataError where it cannot be opened or has no pixel size."""
-        return open_slide(self.path, self._mpp, **({} if self._limit is None else {"max_pixels": self._limit}))
+        """DataError where it cannot be opened, has no pixel size, or one that is FAR too coarse for the network."""
+        slide = open_slide(self.path, self._mpp, **({} if self._limit is None else {"max_pixels": self._limit}))
+        if slide.mpp > FAR * self.settings.mpp:
+            slide.close()
+            raise DataError(
+                f"{self.path}: its pixels of {slide.mpp:g} µm hold nothing of what a network of {self.settings.mpp:g} "
+                "µm per pixel looks at: give a finer scan, or the true pixel size in its name (_MPP-0.2500)"
+            )
+        return slide
 
     def layout(self, view: View) -> Plan:
         """The tiles over a view of this slide."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 WORK, PLAN, PROVENANCE = ".work", "plan.json", "provenance.json"
 
 FAR = 4
-"""Images whose pixels are so many times the network's are refused; others are resampled, from 2 times on with a note."""
+"""Images whose pixels are so many times those of the network are refused; from 2 times on, there is a note."""
 
 MARGIN = 64
 """px that blended tiles overlap on each side, as in `evaluate`."""

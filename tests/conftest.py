@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: see ushape.threads
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ushape.data.rois import Pixels, Roi
+from ushape.files import cache_folder
 
 Bytes = NDArray[np.uint8]
 Run = Callable[..., SimpleNamespace]
@@ -33,8 +35,13 @@ settings.load_profile("ushape")
 
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The cache of decoded pixels, in a temporary folder; processes that tests start inherit it."""
+    """A cache in a temporary folder; processes that tests start inherit it.
+
+    Costs of networks that were counted before (`make setup` does), under keys of the code that counts, are taken over.
+    """
     folder = tmp_path_factory.mktemp("cache")
+    if (counted := cache_folder() / "costs").exists():
+        shutil.copytree(counted, folder / "costs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("USHAPE_CACHE", str(folder))
         yield folder

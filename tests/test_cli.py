@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from PIL import Image
 from ushape.cli import main
 from ushape.data.classes import grouping
 from ushape.data.phantom import write_phantom
-from ushape.nets.weights import load_weights
+from ushape.nets.weights import load_weights, weights_file
 from ushape.predict.score import scores
 from ushape.train import loop
 
@@ -32,7 +33,7 @@ SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "validations=2", "tta=non
 TORCH = ["--engine", "torch", "--precision", "float32"]
 CLASSES = ["tumor", "stroma", "inflammatory", "necrosis", "other"]
 COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "study status"]
-COMMANDS += ["study resume", "study power", "report", "predict", "measure", "mods", "nets"]
+COMMANDS += ["study resume", "study power", "report", "predict", "export", "measure", "mods", "nets"]
 
 Run = Callable[..., SimpleNamespace]
 
@@ -378,7 +379,7 @@ def test_predictions_are_folders_of_results(run: Run, trained: Path, phantom: Pa
     words = ["predict", trained, image, "--out", tmp_path / "out", "--mpp", 0.8, "--jobs", 1, *TORCH]
     made = run(*words)
     assert made.code == 0
-    assert "unet[width=4,levels=3] in torch, float32" in made.out
+    assert "unet[width=4,levels=3] at 1.2 µm per pixel in torch, float32" in made.out
     assert run("predict", trained, source, "--out", tmp_path / "out", "--jobs", 1, *TORCH).code == 0
     for name, size in (("tissue", (41, 60)), (source.stem, (96, 96))):  # .8 um to 1.2
         folder = tmp_path / "out" / name
@@ -422,7 +423,38 @@ def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, ph
     assert_refused(both, "--saturation has no effect with --tissue all")
     assert_refused(run("predict", trained, image, "--out", out, "--tile", 100, *TORCH), "--tile 100", "multiples of 16")
     assert_refused(run("predict", trained, image, "--out", out, "--classes", "tumour"), "did you mean 'tumor'")
+    assert_refused(run("predict", trained, "--out", out), "no slide is named after the network")
+    far = run("predict", trained, tmp_path / "nameless.png", "--out", out, "--mpp", 5, *TORCH)
+    assert_refused(far, "nameless.png", "pixels of 5 µm hold nothing", "finer scan")
+    assert_refused(run("predict", "bcss-dmo", image, "--out", out), "shipped: ", "did you mean 'bcss-demo'")
     assert not out.exists()
+
+
+def test_a_shipped_network_predicts_by_name(run: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    image = next((phantom / "rgbs_colorNormalized").iterdir())
+    monkeypatch.chdir(tmp_path)
+    made = run("predict", "--weights", "bcss-demo", image, *TORCH)
+    assert made.code == 0, made.err
+    assert (tmp_path / "predictions" / image.stem / "labels.ome.tiff").exists()
+    there = json.loads((tmp_path / "predictions" / image.stem / "provenance.json").read_text())
+    assert there["settings"]["network"] == hashlib.sha256(weights_file(Path("bcss-demo")).read_bytes()).hexdigest()
+
+
+def test_a_network_is_exported_and_what_was_asked_wrongly_is_refused(run: Run, trained: Path, tmp_path: Path):
+    made = run("export", trained, "--format", "safetensors", "--out", tmp_path / "half.safetensors")
+    assert made.code == 0
+    assert "float16, for 1.2 µm per pixel" in made.out
+    assert "of pixels have the class that PyTorch gives them in float32" in made.out
+    both = [(tmp_path / "half.safetensors").stat().st_size, (trained / "weights.safetensors").stat().st_size]
+    assert both[0] < 0.6 * both[1]
+    for words, said in (
+        (["--format", "torch", "--out", tmp_path / "net.onnx"], "ends with .pt2"),
+        (["--format", "torch", "--out", tmp_path / "a.pt2", "--int8"], "int8 has no effect with --format torch"),
+        (["--format", "torch", "--out", tmp_path / "a.pt2", "--calibrate", tmp_path], "have no effect without --int8"),
+        (["--format", "safetensors", "--out", tmp_path / "a.safetensors", "--stain", "given"], "has no effect"),
+    ):
+        assert_refused(run("export", trained, *words), said)
+    assert [p.name for p in tmp_path.iterdir()] == ["half.safetensors"]
 
 
 def test_modifications_are_listed_with_axis_and_source(run: Run):

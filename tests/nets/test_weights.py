@@ -1,0 +1,71 @@
+"""Networks in files: what is written is read back, by a path, a run's folder, or the name of a shipped one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ushape.errors import RunError
+from ushape.nets.unet import build
+from ushape.nets.weights import SHIPPED, as_input, load_weights, save_weights, shipped, weights_file
+
+ABOUT = {"mpp": 1.2, "trained_on": ["one"]}
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    net = build("unet[width=4,levels=3]+residual", seed=0).eval()
+    save_weights(tmp_path / "weights.safetensors", net, ABOUT)
+    for path in (tmp_path, tmp_path / "weights.safetensors"):
+        found = load_weights(path)
+        assert found.about["trained_on"] == ["one"]
+        assert found.net.spec == net.spec
+        for name, value in net.state_dict().items():
+            assert torch.equal(found.net.state_dict()[name], value)
+
+
+def test_half_takes_half_the_bytes_and_gives_nearly_the_same(tmp_path: Path) -> None:
+    net = build("unet[width=8,levels=3]", seed=0).eval()
+    next(value for name, value in net.state_dict().items() if name.endswith("running_var")).fill_(1e6)  # beyond float16
+    save_weights(tmp_path / "whole.safetensors", net, ABOUT)
+    save_weights(tmp_path / "half.safetensors", net, ABOUT, half=True)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.6 * sizes[1]
+    found = load_weights(tmp_path / "half.safetensors").net
+    image = as_input(torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0)))
+    with torch.no_grad():
+        before, after = net(image), found(image)
+    assert after.dtype == torch.float32
+    assert bool(torch.isfinite(after).all())
+    torch.testing.assert_close(after, before, atol=0.02, rtol=0.02)
+    assert not torch.equal(after, before)
+
+
+def test_shipped_networks_load_by_name_and_have_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "bcss-demo" in shipped()
+    for name in shipped():
+        file = weights_file(Path(name))
+        assert file == SHIPPED / f"{name}.safetensors"
+        assert file.stat().st_size <= 5e6
+        about = load_weights(Path(name)).about
+        assert about["trained_on"]
+        card = (SHIPPED / f"{name}.md").read_text()
+        for word in ("Licence", "clinical", f"{about['mpp']:g} µm", *about["grouping"]["classes"]):
+            assert word in card, f"the card of {name} does not say {word}"
+    monkeypatch.chdir(tmp_path)
+    Path("bcss-demo").mkdir()  # a run of this name comes first
+    assert weights_file(Path("bcss-demo")) == Path("bcss-demo/weights.safetensors")
+
+
+def test_what_is_not_there_or_not_ours_is_refused(tmp_path: Path) -> None:
+    for path, said in (
+        (Path("bcss-dmo"), "did you mean 'bcss-demo'"),
+        (tmp_path / "gone.safetensors", "train it first"),
+        (tmp_path, "train it first"),
+    ):
+        with pytest.raises(RunError, match=said):
+            load_weights(path)
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(RunError, match="damaged or no safetensors file"):
+        load_weights(tmp_path / "bad.safetensors")

@@ -10,7 +10,7 @@ Precisions are those that OpenVINO computes on this CPU: bf16 where it does, flo
 process of its own; the rounds are interleaved; a ratio is of medians over the rounds. A slide is a pyramid of JPEG
 tiles with procedural tissue. Opening the engine (compilation, quantisation) is not counted for any of them.
 TIAToolbox is not among them: it does not install beside. Version 2.1.3 asks for torch below 2.13, openslide-bin below
-4.0.1.2 and imagecodecs below 2026.3.6; pip then falls back to 1.3.2, which cannot be imported with today's numpy.
+4.0.1.2 and imagecodecs below 2026.3.6; pip then falls back to 1.3.2, which does not import.
 Run it on a quiet machine: python benchmarks/inference.py [--rounds N] [--weights RUN]
 """
 

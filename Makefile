@@ -14,7 +14,7 @@ setup: $(READY)  ## make .venv with the package and its tools (about 6 GB, most 
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
 	$(BIN)/ushape mods >/dev/null && $(BIN)/ushape nets >/dev/null  # their costs are counted once, then cached
 	@touch $@
 

@@ -16,6 +16,7 @@ from ushape.nets.spec import Choice, Spec, parse
 from ushape.nets.unet import Network, build
 
 SMALL = parse("unet[width=8,levels=3]")
+SMALLEST = parse("unet[width=8,levels=2]")
 
 
 def spec_of(modification: Modification) -> Spec:
@@ -61,11 +62,11 @@ def together() -> list[Spec]:
     for modification in modifications():
         choice = {modification.axis: Choice(modification.name)}
         for i, spec in enumerate(made):
-            if getattr(spec, modification.axis) == getattr(SMALL, modification.axis) and _goes(replace(spec, **choice)):
+            if getattr(spec, modification.axis) == getattr(SMALLEST, modification.axis) and _goes(replace(spec, **choice)):
                 made[i] = replace(spec, **choice)
                 break
         else:
-            made.append(replace(SMALL, **choice))
+            made.append(replace(SMALLEST, **choice))
     return made
 
 

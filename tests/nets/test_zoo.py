@@ -77,13 +77,6 @@ def test_learns(network: Published) -> None:
     tester.learns(partial(make, narrow(network)))
 
 
-@one_each
-@pytest.mark.slow
-def test_exports(network: Published) -> None:
-    """What networks are made of goes through ONNX in `test_modifications`, all of them in `benchmarks/exports.py`."""
-    tester.exports(partial(make, narrow(network)), onnx=False)
-
-
 def test_odd_widths() -> None:
     """A network that leaves the U builds and runs at any widths: `match` scales them."""
     for network in published():

@@ -125,7 +125,8 @@ def export(options: argparse.Namespace) -> None:
     elif options.calibrate or options.mpp:
         raise RunError("--calibrate and --mpp have no effect without --int8: add it, or leave them out")
     made = run_export(options.weights, options.format, options.out, options.stain, crops)
-    say(f"{options.out}: {made.about['spec']}, {made.about['precision']}, for {made.about['mpp']} µm per pixel")
+    about = made.about
+    say(f"{options.out}: {about['spec']}, {about['precision']}, for {about['mpp']} µm per pixel", markup=False)
     say(
         f"computed again by the file on {made.images} images: {made.agreement:.2%} of pixels have the class that "
         f"PyTorch gives them in float32; probabilities differ by {made.difference:.1g} at most"

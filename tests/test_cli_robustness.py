@@ -35,12 +35,12 @@ def names(phantom: Path) -> list[str]:
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
-    """save(name, seed, spec, **about): the folder of an untrained network."""
+    """save(name, start, spec, **about): the folder of an untrained network."""
 
-    def write(name: str, seed: int = 0, spec: str = SPEC, **about: Any) -> Path:
+    def write(name: str, start: int = 0, spec: str = SPEC, **about: Any) -> Path:
         told = {"grouping": grouping("bcss-5").describe(), "mpp": 1.2, "normalise": "stain", "tta": "none", "seed": 0}
         seen = {"trained_on": [], "validated_on": []}
-        save_weights(tmp_path / name / "weights.safetensors", build(spec, seed=seed), told | seen | about)
+        save_weights(tmp_path / name / "weights.safetensors", build(spec, seed=start), told | seen | about)
         return tmp_path / name
 
     return write

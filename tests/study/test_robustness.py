@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,14 +29,24 @@ CPU = torch.device("cpu")
 FEW = (None, Degradation("blur", 4), Degradation("scale", -30))
 
 
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(robustness, "STEPS", FEW)
+@pytest.fixture(autouse=True, scope="module")
+def few() -> Iterator[None]:
+    """Two degradations only, which is what time allows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(robustness, "STEPS", FEW)
+        yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sweep(finished: Path, phantom: Path) -> Sweep:
     return plan_sweep([finished], phantom, None, None)
+
+
+@pytest.fixture(scope="module")
+def done(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The sweep in one go: its `folder`, and the `rows` that it gave."""
+    folder = tmp_path_factory.mktemp("robustness") / "done"
+    return SimpleNamespace(folder=folder, rows=go(sweep, folder))
 
 
 def go(sweep: Sweep, folder: Path, watch: Callable[[int, str], None] = lambda done, what: None) -> list[object]:
@@ -43,18 +54,16 @@ def go(sweep: Sweep, folder: Path, watch: Callable[[int, str], None] = lambda do
         return list(run_sweep(sweep, folder, lanes, CPU, watch))
 
 
-@pytest.mark.usefixtures("few")
-def test_undegraded_matrices_are_those_of_the_studys_own_test(sweep: Sweep, finished: Path, tmp_path: Path) -> None:
-    rows = go(sweep, tmp_path / "out")
+def test_undegraded_matrices_are_those_of_the_studys_own_test(done: SimpleNamespace, finished: Path) -> None:
     study = read_study(finished)
     for number, arm in enumerate(study.arms, 1):
-        (kept,) = (tmp_path / "out" / "counts").glob(f"{number}-*")
+        (kept,) = (done.folder / "counts").glob(f"{number}-*")
         for seed, matrices in enumerate(read_json(kept / "none.json")):
             own = {}
             for fold in (1, 2):
                 own |= read_json(finished / study.run_folder(arm, fold, seed) / "rois.json")
             assert matrices == {name: entry["confusion"] for name, entry in own.items()}
-    assert len(rows) == 2 * len(FEW)
+    assert len(done.rows) == 2 * len(FEW)
 
 
 def test_a_degraded_roi_is_normalised_and_predicted_on_the_grid_of_its_truth(sweep: Sweep) -> None:
@@ -74,13 +83,14 @@ def test_a_degraded_roi_is_normalised_and_predicted_on_the_grid_of_its_truth(swe
     assert any(not np.array_equal(small[1][r.name], made[1][r.name]) for r in sweep.rois)
 
 
-@pytest.mark.usefixtures("few")
-def test_what_was_counted_is_not_counted_again(sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_counted_is_not_counted_again(
+    sweep: Sweep, done: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Stopped(Exception):
         pass
 
-    def stop(done: int, what: str) -> None:
-        seen.append(done)
+    def stop(count: int, what: str) -> None:
+        seen.append(count)
         if len(seen) == 30:
             raise Stopped
 
@@ -91,8 +101,7 @@ def test_what_was_counted_is_not_counted_again(sweep: Sweep, tmp_path: Path, mon
     assert finished(sweep, tmp_path / "broken") == 24  # two degradations of the first arm: 2 seeds of 6 ROIs each
     kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "broken").rglob("*.json")}
     rest: list[int] = []
-    whole = go(sweep, tmp_path / "whole")
-    assert go(sweep, tmp_path / "broken", lambda done, what: rest.append(done)) == whole
+    assert go(sweep, tmp_path / "broken", lambda count, what: rest.append(count)) == done.rows
     assert rest == list(range(25, sweep.units_of(sweep.arms[0]) * 2 * len(FEW) + 1))
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
 
@@ -100,31 +109,28 @@ def test_what_was_counted_is_not_counted_again(sweep: Sweep, tmp_path: Path, mon
         raise AssertionError("a network was loaded")
 
     monkeypatch.setattr(robustness, "load_weights", refuse)
-    assert go(sweep, tmp_path / "broken") == whole
+    assert go(sweep, tmp_path / "broken") == done.rows
 
 
-@pytest.mark.usefixtures("few")
-def test_a_folder_belongs_to_one_question(sweep: Sweep, finished: Path, phantom: Path, tmp_path: Path) -> None:
-    go(sweep, tmp_path / "out")
-    assert read_yaml(tmp_path / "out" / "robustness.yaml")["tta"] is None
+def test_a_folder_belongs_to_one_question(done: SimpleNamespace, finished: Path, phantom: Path, tmp_path: Path) -> None:
+    assert read_yaml(done.folder / "robustness.yaml")["tta"] is None
     with pytest.raises(RunError, match="belongs to another robustness test: its tta is None, not d4"):
-        go(plan_sweep([finished], phantom, None, "d4"), tmp_path / "out")
+        go(plan_sweep([finished], phantom, None, "d4"), done.folder)
     other = Path(shutil.copytree(finished, tmp_path / "finished"))
     file = next(other.glob("*/fold1-seed0/weights.safetensors"))
     weights = load_weights(file)
     save_weights(file, build(weights.net.spec, seed=9), weights.about)
     with pytest.raises(RunError, match="belongs to another robustness test"):
-        go(plan_sweep([other], phantom, None, None), tmp_path / "out")
+        go(plan_sweep([other], phantom, None, None), done.folder)
 
 
-@pytest.mark.usefixtures("few")
-def test_damaged_counts_are_told(sweep: Sweep, tmp_path: Path) -> None:
-    go(sweep, tmp_path / "out")
-    file = next((tmp_path / "out").rglob("blur-4.json"))
+def test_damaged_counts_are_told(sweep: Sweep, done: SimpleNamespace, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(done.folder, tmp_path / "out"))
+    file = next(folder.rglob("blur-4.json"))
     for text in ('[{"a": [[1, 2], [3, 4]]}]', "[3]"):
         file.write_text(text)
         with pytest.raises(RunError, match=r"blur-4.json: is damaged .*remove it"):
-            go(sweep, tmp_path / "out")
+            go(sweep, folder)
 
 
 def test_networks_of_other_classes_are_refused(finished: Path, phantom: Path, tmp_path: Path) -> None:

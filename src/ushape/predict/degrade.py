@@ -43,7 +43,7 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind("haematoxylin", (0.5, 0.7, None, 1.4, 2.0), "times the amount of haematoxylin", "×{:g}", "×1"),
         Kind("eosin", (0.5, 0.7, None, 1.4, 2.0), "times the amount of eosin", "×{:g}", "×1"),
-        Kind("blur", (None, 0.5, 1.0, 2.0, 4.0), "µm, the standard deviation of a Gaussian", "{:g}", "0"),
+        Kind("blur", (None, 0.5, 1.0, 2.0, 4.0), "µm, sigma of a Gaussian", "{:g}", "0"),
         Kind("jpeg", (None, 80, 50, 30, 10), "quality of JPEG", "{:g}", "none"),
         Kind("scale", (-30, -20, -10, None, 10, 20, 30), "% too large in pixels", "{:+g}", "0"),
     )

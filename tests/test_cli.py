@@ -32,7 +32,7 @@ SPEC, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
 SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "validations=2", "tta=none"]
 TORCH = ["--engine", "torch", "--precision", "float32"]
 CLASSES = ["tumor", "stroma", "inflammatory", "necrosis", "other"]
-COMMANDS = ["data phantom", "data check", "train", "evaluate", "compare", "study status"]
+COMMANDS = ["data phantom", "data check", "train", "evaluate", "robustness", "compare", "study status"]
 COMMANDS += ["study resume", "study power", "report", "predict", "export", "measure", "mods", "nets"]
 
 Run = Callable[..., SimpleNamespace]

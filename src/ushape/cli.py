@@ -97,10 +97,16 @@ def make_parser() -> argparse.ArgumentParser:
     _computing_arguments(one)
     one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
 
-    one = add(commands, "evaluate", "predict:evaluate", "score a network on whole ROIs")
-    one.add_argument("weights", type=Path, metavar="RUN|WEIGHTS")
+    one = add(commands, "evaluate", "predict:evaluate", "score a network on whole ROIs, or the mean of several")
+    one.add_argument("weights", type=Path, nargs="+", metavar="RUN|WEIGHTS")
     one.add_argument("--data", type=Path, required=True, metavar="PATH")
     one.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")
+    _prediction_arguments(one)
+
+    one = add(commands, "robustness", "robustness:robustness", "what stain, blur, JPEG and a wrong pixel size cost")
+    one.add_argument("networks", type=Path, nargs="+", metavar="STUDY|RUN|WEIGHTS")
+    one.add_argument("--data", type=Path, required=True, metavar="PATH", help="ROIs; scored by networks new to them")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
     _prediction_arguments(one)
 
     one = add(commands, "compare", "study:compare", "compare specs with the first one, over patient-level folds")

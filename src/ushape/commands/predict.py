@@ -9,7 +9,7 @@ from ushape.commands.shared import Bar, print_scores, say
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Score a network on whole ROIs."""
+    """Score a network, or the mean of several, on whole ROIs."""
     from functools import reduce
     from operator import add
 
@@ -17,22 +17,24 @@ def evaluate(options: argparse.Namespace) -> None:
     from ushape.data.rois import find_rois, open_pixels
     from ushape.files import write_json
     from ushape.nets.device import pick_device, pick_precision
-    from ushape.nets.weights import load_weights
+    from ushape.nets.weights import patients_seen
     from ushape.predict.engine import Predictor
     from ushape.predict.engine import evaluate as run_evaluation
+    from ushape.predict.ensemble import Ensemble, common_tta, load_ensemble
     from ushape.predict.score import plain, scores, summary
     from ushape.threads import Lanes, cores
 
-    weights = load_weights(options.weights)
-    about, groups = weights.about, grouping(weights.about["grouping"]["id"])
+    networks = load_ensemble(options.weights)
+    tta = options.tta or common_tta(networks)
+    about, groups = networks[0].about, grouping(networks[0].about["grouping"]["id"])
     rois = find_rois(options.data, options.mpp)
     device = pick_device(options.device)
     with Lanes(options.threads or cores()) as lanes, Bar("ROIs", len(rois)) as advance:
-        tta = options.tta or about["tta"]
-        predictor = Predictor(weights.net, device, pick_precision("auto", device), lanes, tta)
+        precision = pick_precision("auto", device)
+        members = [Predictor(network.net, device, precision, lanes, tta) for network in networks]
         matrices, sure = {}, {}
         pixels = (open_pixels(roi, about["mpp"], about["normalise"]) for roi in rois)
-        for found in run_evaluation(predictor, pixels, groups):
+        for found in run_evaluation(Ensemble(members), pixels, groups):
             matrices[found.roi.name], sure[found.roi.name] = found.confusion, found.calibration
             advance()
     made = summary(matrices, {r.name: r.patient for r in rois}, groups.classes)
@@ -42,13 +44,17 @@ def evaluate(options: argparse.Namespace) -> None:
         for name, matrix in matrices.items()
     }
     print_scores({"": made}, groups.id)
-    seen = {*about["trained_on"], *about["validated_on"]} & {r.patient for r in rois}
+    seen = {p for network in networks for p in patients_seen(network.about)} & {r.patient for r in rois}
     if seen:
-        say(f"[bold]note[/]: {len(seen)} of these patients were in the network's training or validation set")
+        owner = "the network's" if len(networks) == 1 else "a network's"
+        say(f"[bold]note[/]: {len(seen)} of these patients were in {owner} training or validation set")
     if options.json:
-        write_json(
-            options.json, {"grouping": groups.id, "tta": tta, "seen_patients": sorted(seen), **made, "rois": each}
-        )
+        told = [
+            {"weights": str(path), "spec": network.net.spec.name, "seed": network.about["seed"]}
+            for path, network in zip(options.weights, networks, strict=True)
+        ]
+        head = {"grouping": groups.id, "tta": tta, "networks": told, "seen_patients": sorted(seen)}
+        write_json(options.json, head | made | {"rois": each})
 
 
 def predict(options: argparse.Namespace) -> int:

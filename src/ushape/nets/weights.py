@@ -46,9 +46,6 @@ def load_weights(path: Path) -> Weights:
     RunError where the file is missing, damaged or not ours.
     """
     file = weights_file(path)
-    if not file.exists() and file == path and not path.suffix and len(path.parts) == 1:
-        remedy = f"no run, file or shipped network of this name (shipped: {', '.join(shipped())})"
-        raise RunError(f"cannot read weights {path}: {remedy}{nearest(str(path), shipped())}")
     tensors, metadata = load_tensors(file)
     try:
         about = json.loads(metadata["ushape"])
@@ -59,13 +56,37 @@ def load_weights(path: Path) -> Weights:
     return Weights(net.eval(), about)
 
 
+def read_about(path: Path) -> dict[str, Any]:
+    """`about` of weights or of a run's folder, and the `spec`, without building the network; RunError as above."""
+    file = weights_file(path)
+    try:
+        with safe_open(file, framework="pt", device="cpu") as opened:
+            about: dict[str, Any] = json.loads((opened.metadata() or {})["ushape"])
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(file, error) from error
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{file}: holds no network of ushape ({error!r})") from error
+    return about
+
+
+def patients_seen(about: dict[str, Any]) -> set[str]:
+    """Patients that the network of these weights was trained or chosen on: it cannot be judged on them."""
+    return {*about["trained_on"], *about["validated_on"]}
+
+
 def weights_file(path: Path) -> Path:
-    """The file of weights that is `path`, or in it where it is a run's folder, or in the package under this name."""
+    """The file of weights that is `path`, or in it where it is a run's folder, or in the package under this name.
+
+    RunError on a mere name that is none of them.
+    """
     if path.is_dir():
         return path / "weights.safetensors"
-    if str(path) in shipped() and not path.exists():
-        return SHIPPED / f"{path}.safetensors"
-    return path
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    if str(path) not in shipped():
+        remedy = f"no run, file or shipped network of this name (shipped: {', '.join(shipped())})"
+        raise RunError(f"cannot read weights {path}: {remedy}{nearest(str(path), shipped())}")
+    return SHIPPED / f"{path}.safetensors"
 
 
 def shipped() -> list[str]:
@@ -88,8 +109,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        remedy = "train it first" if not path.exists() else "it is damaged or no safetensors file"
-        raise RunError(f"cannot read weights {path}: {remedy} ({str(error).splitlines()[0]})") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> RunError:
+    remedy = "train it first" if not path.exists() else "it is damaged or no safetensors file"
+    return RunError(f"cannot read weights {path}: {remedy} ({str(error).splitlines()[0]})")
 
 
 def as_input(light: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ushape.nets.device import autocast
 from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
 from ushape.predict.calibration import Calibration, calibration
+from ushape.predict.ensemble import Member
 from ushape.predict.score import Matrix, confusion
 from ushape.predict.tiling import Blend, cut, plan
 from ushape.predict.turns import turn, turn_back, views
@@ -75,8 +76,8 @@ class Evaluated:
     calibration: Calibration
 
 
-def evaluate(predictor: Predictor, pixels: Iterable[Pixels], grouping: Grouping) -> Iterator[Evaluated]:
-    """Predict whole ROIs, one after the other, and count where they are right."""
+def evaluate(predictor: Member, pixels: Iterable[Pixels], grouping: Grouping) -> Iterator[Evaluated]:
+    """Predict whole ROIs, one after the other, by a network or an ensemble, and count where they are right."""
     for each in pixels:
         likely = predictor.probabilities(each.image)
         labels, truth = likely.argmax(0).astype(np.uint8), grouping.labels(each.codes)

@@ -22,6 +22,15 @@ VARIABLES = {
 }  # fmt: skip
 """Stand-ins that no drawing uses otherwise, and what each becomes in the page."""
 
+ON_PAPER = {
+    INK: "#1a1c1f", MUTED: "#63686f", RULE: "#dfe1e4", BETTER: "#1c6f4c", WORSE: "#a8322d", PAGE: "#ffffff",
+    LINK: "#1f5f8b", WASH: "#e9ecef",
+}  # fmt: skip
+"""What each becomes in a file of its own: the page's colours by daylight."""
+
+TONES = ("#2f7fc1", "#e0762f", "#2f9e77", "#c964a5", "#b08f1d", "#7d74d6", "#8a8a8a", "#c9504b")
+"""Of lines: middle tones that are read on white and on black. A ninth line begins again."""
+
 WIDTH, SMALL = 4.4, 2.9
 """Inches: at 9 pt, text is read in half a desktop page and on a phone; small ones in a quarter."""
 
@@ -70,3 +79,13 @@ def svg(figure: Figure, label: str) -> str:
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
     return text.replace("<svg ", f'<svg class="plot" role="img" aria-label={quoteattr(label)} ', 1)
+
+
+def document(figure: Figure, label: str) -> str:
+    """The figure as an SVG file of its own, on a white page, with a title for those who cannot see it."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", facecolor=PAGE, metadata={"Date": None, "Title": label})
+    text = buffer.getvalue()
+    for colour, fixed in ON_PAPER.items():
+        text = text.replace(colour, fixed)
+    return text

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ushape.report.figures.drawing import WIDTH, grid, style, svg
+from ushape.report.figures.drawing import TONES, WIDTH, grid, style, svg
 from ushape.report.results import Curve
-
-FOLDS = ("#2f7fc1", "#e0762f", "#2f9e77", "#c964a5", "#b08f1d", "#7d74d6", "#8a8a8a", "#c9504b")
-"""Middle tones that are read on white and on black; a ninth fold begins again."""
 
 SEEDS = ("-", "--", ":", "-.")
 
@@ -66,4 +63,4 @@ def smooth(step: Sequence[int], loss: Sequence[float | None]) -> tuple[list[floa
 
 
 def fold_colour(fold: int) -> str:
-    return FOLDS[(fold - 1) % len(FOLDS)]
+    return TONES[(fold - 1) % len(TONES)]

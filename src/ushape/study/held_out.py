@@ -1,0 +1,107 @@
+"""Which network may score which patient: only one that never saw them.
+
+A study's arm has, for each seed, a network of every fold, and each patient belongs to the fold that held them out. A
+run or weights alone are an arm of one network, for all patients that were in neither its training nor its validation
+set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ushape.errors import RunError
+from ushape.nets.spec import from_dict
+from ushape.nets.weights import patients_seen, read_about, weights_file
+from ushape.study.design import read_study
+from ushape.study.runner import is_finished
+from ushape.study.unchanged import load_copies
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Networks that are scored as one. `seeds`: of each seed, patient -> the weights that never saw this patient."""
+
+    name: str
+    given: Path
+    """The study or the run that it was found in."""
+    seeds: tuple[Mapping[str, Path], ...]
+
+    @property
+    def files(self) -> list[Path]:
+        """All weights, each once."""
+        return list(dict.fromkeys(file for seed in self.seeds for file in seed.values()))
+
+    def folds(self, patients: Sequence[str]) -> list[int]:
+        """A number for each patient, the same for those that one network scores."""
+        files = [self.seeds[0][patient] for patient in patients]
+        return [files.index(file) for file in files]
+
+
+def find_arms(paths: Sequence[Path], patients: Collection[str]) -> list[Arm]:
+    """The arms of studies, and the networks of runs and weights, each with those of `patients` that it may score.
+
+    RunError where a path is neither or named twice, a study is not finished, a run of a study saw a patient of its own
+    test set, or an arm has seen every patient.
+    """
+    resolved = [path.resolve() for path in paths]
+    for path in paths:
+        if resolved.count(path.resolve()) > 1:
+            raise RunError(f"{path}: is named twice: name it once")
+    arms: list[Arm] = []
+    for path in paths:
+        found = _of_study(path, patients) if (path / "study.yaml").exists() else [_alone(path, patients)]
+        if not found[0].seeds[0]:
+            raise RunError(
+                f"{path}: every patient of the data was in its training or validation set, or is not of this study: "
+                "give ROIs of other patients, or the folder of a study that has them in its folds"
+            )
+        arms += found
+    return _told_apart(arms)
+
+
+def shared_patients(arms: Sequence[Arm]) -> list[str]:
+    """Patients whom every arm may score, so that all arms are scored on the same; RunError where there is none."""
+    shared = set.intersection(*(set(seed) for arm in arms for seed in arm.seeds))
+    if not shared:
+        raise RunError("there is no patient of the data whom all of these networks never saw: score them apart")
+    return sorted(shared)
+
+
+def _of_study(folder: Path, patients: Collection[str]) -> list[Arm]:
+    load_copies(folder)
+    study = read_study(folder)
+    places = {run: folder / study.run_folder(*run) for run in study.runs()}
+    missing = [place for place in places.values() if not is_finished(place)]
+    if missing:
+        raise RunError(f"{folder}: {len(missing)} runs are not finished ({missing[0].name}): run `ushape study resume`")
+    seeds: dict[tuple[str, int], dict[str, Path]] = {}
+    for (arm, fold, seed), place in places.items():
+        file = weights_file(place)
+        tested = set(study.folds[fold - 1].test) & set(patients)
+        if seen := sorted(tested & patients_seen(read_about(file))):
+            raise RunError(f"{file}: was trained on {seen[0]}, whom its fold tests: train the study again")
+        seeds.setdefault((arm, seed), {}).update(dict.fromkeys(sorted(tested), file))
+    return [
+        Arm(spec.name, folder, tuple(seeds[arm, seed] for seed in range(study.seeds)))
+        for arm, spec in study.arms.items()
+    ]
+
+
+def _alone(path: Path, patients: Collection[str]) -> Arm:
+    about = read_about(path)
+    unseen = sorted(set(patients) - patients_seen(about))
+    return Arm(from_dict(about["spec"]).name, path, (dict.fromkeys(unseen, weights_file(path)),))
+
+
+def _told_apart(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms with, where several have one spec, what they were found in behind their names."""
+    names = [arm.name for arm in arms]
+    short = [f"{arm.name} ({arm.given.resolve().name})" for arm in arms]
+    long = [f"{arm.name} ({arm.given})" for arm in arms]
+    made = []
+    for i, arm in enumerate(arms):
+        choices = [each[i] for each in (names, short, long) if each.count(each[i]) == 1]
+        made.append(replace(arm, name=choices[0]))
+    return made

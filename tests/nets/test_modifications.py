@@ -62,7 +62,8 @@ def together() -> list[Spec]:
     for modification in modifications():
         choice = {modification.axis: Choice(modification.name)}
         for i, spec in enumerate(made):
-            if getattr(spec, modification.axis) == getattr(SMALLEST, modification.axis) and _goes(replace(spec, **choice)):
+            free = getattr(spec, modification.axis) == getattr(SMALLEST, modification.axis)
+            if free and _goes(replace(spec, **choice)):
                 made[i] = replace(spec, **choice)
                 break
         else:

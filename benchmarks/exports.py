@@ -23,6 +23,7 @@ from ushape.nets.weights import save_weights
 from ushape.nets.zoo import published
 from ushape.predict.export import SUFFIXES, export
 
+KINDS = ("onnx", "openvino", "torch")
 RESULTS = Path(__file__).parent / "results" / "exports.csv"
 
 
@@ -39,10 +40,12 @@ def row(name: str, folder: Path) -> dict[str, str]:
     try:
         save_weights(folder / "weights.safetensors", build(spec, seed=0), about)
     except UshapeError as error:
-        return made | dict.fromkeys(SUFFIXES, str(error))
-    for kind, suffix in SUFFIXES.items():
+        return made | dict.fromkeys(KINDS, str(error))
+    for kind in KINDS:
         try:
-            made[kind] = f"{export(folder / 'weights.safetensors', kind, folder / f'net{suffix}').agreement:.5f}"
+            made[kind] = (
+                f"{export(folder / 'weights.safetensors', kind, folder / f'net{SUFFIXES[kind]}').agreement:.5f}"
+            )
         except UshapeError as error:
             made[kind] = str(error).removeprefix(f"{spec.name} as {kind}: ")
     return made
@@ -62,7 +65,7 @@ def main() -> None:
             rows[name] = row(name, Path(folder))
         print(*rows[name].values(), sep="  ", flush=True)
         with RESULTS.open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["network", *SUFFIXES], lineterminator="\n")
+            writer = csv.DictWriter(file, ["network", *KINDS], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows[each] for each in names if each in rows)
 

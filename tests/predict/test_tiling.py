@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ushape.predict.tiling import GRID, Blend, Plan, cut, plan, window
+from ushape.predict.tiling import GRID, Blend, Plan, cut, plan, thrifty, window
 
 SIDE = st.integers(1, 700)
 TILES = st.sampled_from([(s, m) for s in range(GRID, 577, GRID) for m in range(0, 257, GRID) if 2 * m < s])
@@ -181,3 +181,21 @@ def test_tiles_that_disagree_pass_into_each_other_without_a_step() -> None:
 def test_channels_do_not_mix() -> None:
     image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
     assert np.array_equal(np.rint(through(image, plan(70, 90, 128, 0))), image)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(8, 64), st.integers(0, 7))
+def test_thrifty_tiles_compute_no_more_and_are_tiles(height: int, width: int, units: int, margin: int) -> None:
+    grid = 16
+    size, margin = max(units, 4 * margin + 1) * grid, margin * grid
+    made = thrifty(height, width, size, margin, grid)
+    assert made % grid == 0
+    assert made <= size
+    assert made >= min(size, 4 * margin)
+    costs = [len(p.corners) * p.size**2 for p in (plan(height, width, side, margin, grid) for side in (made, size))]
+    assert costs[0] <= costs[1]
+    assert made == size or costs[0] < 0.95 * costs[1]
+
+
+def test_a_small_slide_takes_smaller_tiles_and_a_large_one_does_not() -> None:
+    assert thrifty(4480, 4480, 1024, 96, 16) == 944
+    assert thrifty(100_000, 80_000, 1024, 96, 16) == 1024

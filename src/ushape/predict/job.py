@@ -25,7 +25,7 @@ from ushape.predict.slides import Slide, View, open_slide
 from ushape.predict.slides.overview import overview
 from ushape.predict.store import Store
 from ushape.predict.strength import slide_strength
-from ushape.predict.tiling import Plan, plan
+from ushape.predict.tiling import Plan, plan, thrifty
 from ushape.predict.tissue import Tissue, find_tissue
 
 if TYPE_CHECKING:
@@ -121,9 +121,11 @@ class SlideJob:
         return slide
 
     def layout(self, view: View) -> Plan:
-        """The tiles over a view of this slide."""
-        margin = MARGIN if self.settings.margin is None else self.settings.margin
-        return plan(view.height, view.width, self.settings.tile, margin, self.settings.grid)
+        """The tiles over a view of this slide. Where only cores are kept, their size changes no result."""
+        tile, margin, grid = self.settings.tile, self.settings.margin, self.settings.grid
+        if margin is None:
+            return plan(view.height, view.width, tile, MARGIN, grid)
+        return plan(view.height, view.width, thrifty(view.height, view.width, tile, margin, grid), margin, grid)
 
     def open(self) -> None:
         """Open the slide and find its tissue; RunError where the folder holds another prediction."""

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 GRID = 64
 """Tile sizes, margins and offsets are multiples of this."""
 
+NEAR = 0.95
+"""Tiles of another size must save so much: engines take a moment for each size."""
+
 Float = NDArray[np.float32]
 
 
@@ -43,6 +46,20 @@ def plan(height: int, width: int, size: int = 512, margin: int = 64, grid: int =
     size = min(size, need)
     rows, columns = (_starts(length, size, margin) for length in (height, width))
     return Plan(height, width, size, margin, tuple((y, x) for y in rows for x in columns))
+
+
+def thrifty(height: int, width: int, size: int, margin: int, grid: int = GRID) -> int:
+    """The side of tiles, at most `size`, with which covering the image computes least; `size` where it is near that.
+
+    Of the last row and column of tiles little may lie inside a small image.
+    """
+
+    def cost(side: int) -> int:
+        layout = plan(height, width, side, margin, grid)
+        return len(layout.corners) * layout.size**2
+
+    least = min(range(size, max(size // 2, 4 * margin, grid - 1), -grid), key=cost, default=size)
+    return least if cost(least) < NEAR * cost(size) else size
 
 
 def _starts(length: int, size: int, margin: int) -> range:

@@ -30,8 +30,9 @@ def measure(mode: str, data: Path) -> float:
     """Steps per second of one mode, after WARMUP steps."""
     import torch
 
+    from ushape.data.augment import CropSettings
     from ushape.data.classes import grouping
-    from ushape.data.crops import Crops, CropSettings
+    from ushape.data.crops import Crops
     from ushape.data.rois import find_rois, open_pixels
     from ushape.nets.spec import parse
     from ushape.nets.unet import build
@@ -63,7 +64,7 @@ def measure(mode: str, data: Path) -> float:
                     began = time.perf_counter()
                 run._update()
             return (STEPS - WARMUP) / (time.perf_counter() - began)
-    settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness)
+    settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness, recipe.elastic)
     crops = Crops(pixels, grouping(recipe.grouping), settings, 0)
 
     class Stock(torch.utils.data.Dataset):

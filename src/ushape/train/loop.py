@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from ushape import __version__
+from ushape.data.augment import CropSettings
 from ushape.data.classes import grouping
-from ushape.data.crops import Crops, CropSettings
+from ushape.data.crops import Crops
 from ushape.data.rois import Pixels, open_pixels
+from ushape.data.splits import class_counts
 from ushape.errors import RunError
 from ushape.files import cannot_write, remove_parts, write_json
 from ushape.nets.device import autocast, pick_precision
@@ -32,11 +34,12 @@ from ushape.predict.colours import save_labels
 from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.score import macro_dice, plain
 from ushape.threads import Lanes
-from ushape.train.losses import segmentation_loss
+from ushape.train.losses import class_weights, segmentation_loss
 from ushape.train.places import LOG, STATE
 from ushape.train.recipe import Recipe
 from ushape.train.replicas import Replicas
 from ushape.train.run import RunPlan, pretrained
+from ushape.train.schedule import learning_rate
 from ushape.train.steps import Progress, cut_back, load_state, save_state, take_steps
 
 
@@ -93,8 +96,13 @@ class _Run:
         self.plan, self.folder, self.lanes, self.device = plan, folder, lanes, device
         self.precision = pick_precision(recipe.precision, device)
         self.grouping = grouping(recipe.grouping)
-        settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness)
+        settings = CropSettings(
+            recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness, recipe.elastic
+        )
         self.crops, self.validation = Crops(pixels, self.grouping, settings, plan.seed), validation
+        counts = np.sum(list(class_counts(pixels, self.grouping).values()), axis=0)
+        weights = class_weights(counts, recipe.class_weight) if recipe.class_weight else None
+        self.loss = (recipe.dice, recipe.focal, recipe.smoothing, None if weights is None else weights.to(device))
 
         net = build(plan.spec, 3, len(self.grouping.classes), plan.seed, pretrained(plan.spec, recipe))
         self.net: Network = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -159,7 +167,7 @@ class _Run:
         seed_dropout(replica, (self.plan.seed * 1_000_003 + self.step) * 64 + shard)
         with autocast(self.precision, self.device):
             scores = replica(as_input(light).contiguous(memory_format=torch.channels_last))
-        loss = segmentation_loss(scores, labels, recipe.dice) / recipe.shards
+        loss = segmentation_loss(scores, labels, *self.loss) / recipe.shards
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
@@ -246,16 +254,6 @@ def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) 
             "calibration": each.calibration.to_dict(),
         }
     write_json(folder / "rois.json", rois)
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """One cycle (Smith and Topin 2018, arXiv:1708.07120): cosine from rate / 25 up to rate, then down to rate / 1e4."""
-    top = recipe.warmup * recipe.steps
-    if step < top:
-        low, high, done = recipe.rate / 25, recipe.rate, step / top
-    else:
-        low, high, done = recipe.rate, recipe.rate / 1e4, (step - top) / max(recipe.steps - top, 1)
-    return high + (low - high) * (1 + math.cos(math.pi * done)) / 2
 
 
 def validation_steps(recipe: Recipe) -> frozenset[int]:

@@ -62,7 +62,7 @@ def measure(mode: str, data: Path) -> float:
             for step in range(STEPS):
                 if step == WARMUP:
                     began = time.perf_counter()
-                run._update()
+                run.update()
             return (STEPS - WARMUP) / (time.perf_counter() - began)
     settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness, recipe.elastic)
     crops = Crops(pixels, grouping(recipe.grouping), settings, 0)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ushape.data.augment import CropSettings, change, draw_side
+from ushape.data.augment import Bytes, CropSettings, Float, change, draw_side
 from ushape.data.classes import Grouping
 from ushape.data.rois import Pixels
 from ushape.errors import DataError
@@ -22,8 +22,6 @@ from ushape.errors import DataError
 STRIDE, POINTS = 8, 2**15
 """Pixels of a class are looked up on a grid of this stride, wider where it would have more points than this in a ROI:
 memory does not grow with the pixels. A class that the grid misses is looked up in full, and thinned out as well."""
-
-Float = NDArray[np.float32]
 
 
 def check_sizes(pixels: Sequence[Pixels], crop: int) -> None:
@@ -40,10 +38,21 @@ def check_sizes(pixels: Sequence[Pixels], crop: int) -> None:
 
 
 class Crops:
-    """Crops of a set of ROIs. DataError where a ROI is smaller than a crop or no pixel has a class."""
+    """Crops of a set of ROIs. DataError where a ROI is smaller than a crop or no pixel has a class.
 
-    def __init__(self, pixels: Sequence[Pixels], grouping: Grouping, settings: CropSettings, seed: int) -> None:
+    `maps`: for each ROI amounts, uint8 [H, W, C], that are cropped and changed with it (`draw_all`).
+    """
+
+    def __init__(
+        self,
+        pixels: Sequence[Pixels],
+        grouping: Grouping,
+        settings: CropSettings,
+        seed: int,
+        maps: Sequence[Bytes] | None = None,
+    ) -> None:
         self.pixels, self.grouping, self.settings, self.seed = list(pixels), grouping, settings, seed
+        self.maps = maps
         check_sizes(self.pixels, settings.size)
         patients = sorted({p.roi.patient for p in self.pixels})
         self._rois_of = [[i for i, p in enumerate(self.pixels) if p.roi.patient == q] for q in patients]
@@ -54,14 +63,20 @@ class Crops:
 
         Labels are class indices or IGNORE. The image is changed as `ushape.data.augment.change` does.
         """
-        rng = np.random.default_rng((self.seed, step, place))
+        return self.draw_all(step, place)[:2]
+
+    def draw_all(self, step: int, place: int) -> tuple[Float, NDArray[np.int64], Bytes | None]:
+        """As `draw`, with the crop's map, uint8 [S, S, C]; None where there are no maps."""
+        at = (self.seed, step, place)
+        rng = np.random.default_rng(at)
         balanced = rng.random() < self.settings.balanced
         side = draw_side(self.settings, rng)
         roi, top, left, side = self._balanced(rng, side) if balanced else self._anywhere(rng, side)
         window = np.s_[top : top + side, left : left + side]
         image, codes = self.pixels[roi].image[window], self.pixels[roi].codes[window]
-        light, (codes,) = change(image, [codes], self.settings, rng, (self.seed, step, place))
-        return light, self.grouping.labels(codes).astype(np.int64)
+        maps = [] if self.maps is None else [self.maps[roi][window]]
+        light, (codes, *changed) = change(image, [codes, *maps], self.settings, rng, at)
+        return light, self.grouping.labels(codes).astype(np.int64), changed[0] if changed else None
 
     def _anywhere(self, rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:
         rois = self._rois_of[rng.integers(len(self._rois_of))]

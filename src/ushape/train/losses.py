@@ -89,7 +89,7 @@ def segmentation_loss(
     parts = [0.5**i for i in range(len(levels))]
     total = torch.zeros((), device=labels.device)
     for i, (part, each) in enumerate(zip(parts, levels, strict=True)):
-        at = _coarser(labels, 2**i, each.shape[2:])
+        at = _coarser(labels, 2**i, each.shape[2:], IGNORE)
         truth = one_hot(at, each.shape[1])  # [N, C, H, W]
         log_p = F.log_softmax(torch.where((at != IGNORE)[:, None], each.float(), 0.0), dim=1)
         if focal or smoothing or weights is not None:
@@ -102,10 +102,27 @@ def segmentation_loss(
     return total
 
 
-def _coarser(labels: Tensor, step: int, size: torch.Size) -> Tensor:
-    """Labels [N, H, W] at every `step`-th pixel, from the middle of each cell, [N, *size]; IGNORE beyond the image."""
+def distillation_loss(scores: Tensor | list[Tensor], taught: Tensor) -> Tensor:
+    """Cross-entropy of scores to teachers' probabilities (Hinton et al. 2015, arXiv:1503.02531, at temperature 1).
+
+    The mean over all pixels of -sum over classes of taught * log p, annotated or not: here a score counts where labels
+    are IGNORE, too. scores [N, C, H, W], or a list as in `segmentation_loss`; taught [N, C, H, W] -> scalar.
+    """
+    levels = scores if isinstance(scores, list) else [scores]
+    parts = [0.5**i for i in range(len(levels))]
+    total = torch.zeros((), device=taught.device)
+    for i, (part, each) in enumerate(zip(parts, levels, strict=True)):
+        aim = _coarser(taught, 2**i, each.shape[2:], 0.0)
+        inside = aim.sum(1, keepdim=True) > 0
+        log_p = F.log_softmax(torch.where(inside, each.float(), 0.0), dim=1)
+        total = total - part / sum(parts) * (aim * log_p).sum() / aim.sum()
+    return total
+
+
+def _coarser(maps: Tensor, step: int, size: torch.Size, beyond: float) -> Tensor:
+    """Maps [..., H, W] at every `step`-th pixel, from the middle of each cell, [..., *size]; `beyond` the image."""
     if step == 1:
-        return labels
-    sampled = labels[:, step // 2 :: step, step // 2 :: step]
-    below, beside = size[0] - sampled.shape[1], size[1] - sampled.shape[2]
-    return F.pad(sampled, (0, beside, 0, below), value=IGNORE)
+        return maps
+    sampled = maps[..., step // 2 :: step, step // 2 :: step]
+    below, beside = size[0] - sampled.shape[-2], size[1] - sampled.shape[-1]
+    return F.pad(sampled, (0, beside, 0, below), value=beyond)

@@ -56,8 +56,8 @@ def measure(mode: str, data: Path) -> float:
     if mode == "bare":
         with tempfile.TemporaryDirectory() as folder, Lanes(min(cores(), recipe.shards)) as lanes:
             run = _Run(plan, Path(folder), lanes, device, pixels, [])
-            fixed = [run.crops.draw(0, i) for i in range(recipe.batch)]
-            run.crops.draw = lambda step, place: fixed[place]  # type: ignore[method-assign]
+            fixed = [run.crops.draw_all(0, i) for i in range(recipe.batch)]
+            run.crops.draw_all = lambda step, place: fixed[place]  # type: ignore[method-assign]
             run._average_weights = lambda: None  # type: ignore[method-assign]
             for step in range(STEPS):
                 if step == WARMUP:

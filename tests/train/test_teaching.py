@@ -220,4 +220,4 @@ def test_a_crop_without_a_mask_has_no_labels_but_a_lesson(
 
 def test_images_of_a_test_patient_are_a_leak(tmp_path: Path, short: RunPlan, arm: Path, phantom: Path):
     with pytest.raises(DataError, match=r"has images of patient .* a leak; move their images away"):
-        open_run(tmp_path / "run", taught(short, arm, unlabelled=str(phantom)))
+        open_run(tmp_path / "run", taught(short, arm, unlabelled=str(phantom), unlabelled_share=0.5))

@@ -169,12 +169,12 @@ def open_study(folder: Path, study: Study) -> None:
         "margin": study.margin,
         "tuning": study.search.to_dict() if study.search else None,
         "recipe": study.recipe.to_dict(),
-        "sources": [sources(study.recipe, fold.test, fold.validation, study.mpp) for fold in study.folds],
         "data": str(study.data.resolve()),
         "mpp": study.mpp,
         "fingerprint": study.fingerprint,
         "folds": len(study.folds),
         "seeds": study.seeds,
+        "sources": [sources(study.recipe, fold.test, fold.validation, study.mpp) for fold in study.folds],
         "versions": versions(),
     }
     claim(folder, folder / "study.yaml", content, "study")

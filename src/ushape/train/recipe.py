@@ -125,8 +125,9 @@ PATHS = ("pretrained", "teacher", "unlabelled")
 
 def with_full_paths(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths: a run goes on from any folder."""
-    given: dict[str, Any] = {key: getattr(recipe, key) for key in PATHS}
-    return replace(recipe, **{k: str(Path(v).resolve()) for k, v in given.items() if v not in ("none", "imagenet")})
+    given = {key: getattr(recipe, key) for key in PATHS}
+    full: dict[str, Any] = {k: str(Path(v).resolve()) for k, v in given.items() if v not in ("none", "imagenet")}
+    return replace(recipe, **full)
 
 
 def make_recipe(values: object, base: Recipe | None = None, where: str = "recipe") -> Recipe:

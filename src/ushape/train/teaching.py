@@ -53,7 +53,10 @@ class Teachers:
         return made
 
     def _mean(self, image: Bytes) -> Bytes:
-        total = sum(predictor.probabilities(image) for predictor in self._predictors)
+        first, *others = self._predictors
+        total = first.probabilities(image)  # [C, H, W]
+        for predictor in others:
+            total = total + predictor.probabilities(image)
         return np.rint(np.moveaxis(total * (255 / len(self.files)), 0, -1)).astype(np.uint8)
 
     @cached_property

@@ -28,7 +28,7 @@ from ushape.nets.weights import load_tensors, load_weights
 from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.score import macro_dice
 from ushape.threads import Lanes
-from ushape.train import loop
+from ushape.train import fitting, loop
 from ushape.train import steps as stepping
 from ushape.train.loop import train, validation_steps
 from ushape.train.recipe import Recipe
@@ -436,14 +436,14 @@ def test_scores_that_are_not_finite_leave_finite_statistics(
     tmp_path: Path, fit: Train, reference: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # infinite light spoils normalisation statistics in the forward pass, before the loss is seen
-    counted, convert = [0], loop.as_input
+    counted, convert = [0], fitting.as_input
 
     def dazzled(light: torch.Tensor) -> torch.Tensor:
         counted[0] += 1
         return convert(light * math.inf if counted[0] == 23 else light)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "as_input", dazzled)
+        patch.setattr(fitting, "as_input", dazzled)
         with pytest.raises(RunError, match="at step 12"):
             fit(tmp_path / "run", more=NEVER)
     tensors = load_tensors(tmp_path / "run" / "state.safetensors")[0]

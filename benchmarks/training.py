@@ -30,8 +30,9 @@ def measure(mode: str, data: Path) -> float:
     """Steps per second of one mode, after WARMUP steps."""
     import torch
 
+    from ushape.data.augment import CropSettings
     from ushape.data.classes import grouping
-    from ushape.data.crops import Crops, CropSettings
+    from ushape.data.crops import Crops
     from ushape.data.rois import find_rois, open_pixels
     from ushape.nets.spec import parse
     from ushape.nets.unet import build
@@ -55,15 +56,15 @@ def measure(mode: str, data: Path) -> float:
     if mode == "bare":
         with tempfile.TemporaryDirectory() as folder, Lanes(min(cores(), recipe.shards)) as lanes:
             run = _Run(plan, Path(folder), lanes, device, pixels, [])
-            fixed = [run.crops.draw(0, i) for i in range(recipe.batch)]
-            run.crops.draw = lambda step, place: fixed[place]  # type: ignore[method-assign]
+            fixed = [run.crops.draw_all(0, i) for i in range(recipe.batch)]
+            run.crops.draw_all = lambda step, place: fixed[place]  # type: ignore[method-assign]
             run._average_weights = lambda: None  # type: ignore[method-assign]
             for step in range(STEPS):
                 if step == WARMUP:
                     began = time.perf_counter()
-                run._update()
+                run.update()
             return (STEPS - WARMUP) / (time.perf_counter() - began)
-    settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness)
+    settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness, recipe.elastic)
     crops = Crops(pixels, grouping(recipe.grouping), settings, 0)
 
     class Stock(torch.utils.data.Dataset):

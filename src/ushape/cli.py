@@ -97,6 +97,17 @@ def make_parser() -> argparse.ArgumentParser:
     _computing_arguments(one)
     one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
 
+    one = add(commands, "pretrain", "pretrain:pretrain", "train a network on images without masks, to start from")
+    one.add_argument("spec")
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run; resumed if begun")
+    one.add_argument("--mpp", type=float, help="µm per pixel of images whose names do not say it")
+    one.add_argument("--steps", type=int, help="optimisation steps (800)")
+    one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
+    one.add_argument("--seed", type=_natural, default=0)
+    one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
+    _computing_arguments(one)
+
     one = add(commands, "evaluate", "predict:evaluate", "score a network on whole ROIs, or the mean of several")
     one.add_argument("weights", type=Path, nargs="+", metavar="RUN|WEIGHTS")
     one.add_argument("--data", type=Path, required=True, metavar="PATH")

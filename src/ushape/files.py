@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +91,18 @@ def cache_folder() -> Path:
     if given:
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ushape"
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's content; read once for each change of the file. UshapeError where it cannot be read."""
+    try:
+        stat = path.stat()
+        return _content_hash(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise UshapeError(f"cannot read {path}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=4096)
+def _content_hash(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ushape.data.augment import CropSettings, jitter_sharpness
 from ushape.data.classes import IGNORE, grouping
-from ushape.data.crops import Crops, CropSettings, jitter_sharpness
+from ushape.data.crops import Crops
 from ushape.data.rois import Pixels
 from ushape.errors import DataError
 
@@ -234,3 +235,45 @@ def test_sharpness_is_drawn_after_all_else(make_pixels: MakePixels) -> None:
     assert all(np.array_equal(a[1], b[1]) for a, b in pairs)
     changed = sum(not np.array_equal(a[0], b[0]) for a, b in pairs)
     assert 3 <= changed <= 17
+
+
+def smooth(make_pixels: MakePixels) -> Pixels:
+    """A ROI whose codes follow from its image: red is 10 times the code of broad blocks, green and blue are a ramp."""
+    y, x = np.mgrid[:160, :160]
+    codes = (1 + y // 20 % 2 + 2 * (x // 20 % 2)).astype(np.uint8)
+    return make_pixels(codes, image=np.stack([codes * 10, y, x], -1).astype(np.uint8))
+
+
+def test_a_deformation_moves_image_and_labels_alike_and_nothing_else(make_pixels: MakePixels) -> None:
+    rois = [smooth(make_pixels)]
+    plain, moved = (Crops(rois, FIVE, CropSettings(64, 0.0, 0.0, elastic=e), 3) for e in (0.0, 4.0))
+    for place in range(10):
+        (light, labels), (other, theirs) = plain.draw(0, place), moved.draw(0, place)
+        assert other.shape == light.shape
+        codes = read(other)[0]
+        inside = other[..., 0] * 255 % 10 == 0  # not between two blocks
+        agree = FIVE.labels(codes)[inside] == theirs[inside]
+        assert agree.mean() > 0.98
+        assert 0.02 < (labels != theirs).mean() < 0.7
+        shift = (other - light)[..., 1:] * 255
+        assert 0.5 < np.abs(shift).mean() < 12
+        assert np.abs(np.diff(shift[8:-8, 8:-8], 2, axis=0)).max() < 5  # smooth
+
+
+def test_a_deformation_of_nothing_is_none(make_pixels: MakePixels) -> None:
+    rois = [coded(make_pixels)]
+    plain, moved = (Crops(rois, FIVE, CropSettings(32, 0.5, 0.2, 0.5, 0.8, e), 3) for e in (0.0, 1e-9))
+    for place in range(10):
+        for one, other in zip(plain.draw(0, place), moved.draw(0, place), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_displacements_are_those_of_seed_step_and_place(make_pixels: MakePixels) -> None:
+    rois = [coded(make_pixels)]
+    settings = CropSettings(32, 0.5, 0.2, elastic=5.0)
+    one, two = (Crops(rois, FIVE, settings, 3) for _ in range(2))
+    first = [one.draw(step, place) for step in range(2) for place in range(2)]
+    for (step, place), (light, labels) in zip([(0, 0), (0, 1), (1, 0), (1, 1)], first, strict=True):
+        again = two.draw(step, place)
+        assert again[0].tobytes() == light.tobytes()
+        assert again[1].tobytes() == labels.tobytes()

@@ -76,14 +76,14 @@ def test_a_plan_holds_the_rois_of_its_folds_patients(make_study: Any):
 
 
 def test_arms_see_the_same_crops_in_the_same_order(tmp_path: Path, make_study: Any, monkeypatch: pytest.MonkeyPatch):
-    study, seen, draw = make_study(), {}, Crops.draw
+    study, seen, draw = make_study(), {}, Crops.draw_all
 
     def watched(crops: Crops, step: int, place: int) -> Any:
-        light, labels = draw(crops, step, place)
+        light, labels, taught = draw(crops, step, place)
         seen[arm].append((step, place, light.tobytes(), labels.tobytes()))
-        return light, labels
+        return light, labels, taught
 
-    monkeypatch.setattr(Crops, "draw", watched)
+    monkeypatch.setattr(Crops, "draw_all", watched)
     for arm in study.arms:
         seen[arm] = []
         open_run(tmp_path / arm, study.plan(arm, 1, 0))
@@ -224,3 +224,25 @@ def test_arms_have_folders_of_their_own_with_names_that_any_file_system_takes():
 
 def test_the_folder_of_an_arm_can_be_read():
     assert arm_folder(parse("unet[width=16]+residual")) == "unet-width-16+residual"
+
+
+def test_files_that_a_recipe_names_are_part_of_the_study_and_leak_in_none_of_its_folds(
+    tmp_path: Path, make_study: Any, phantom: Path
+):
+    study = make_study()
+    for fold in (1, 2):  # an arm of another study of the same folds
+        plan = study.plan(next(iter(study.arms)), fold, 0)
+        open_run(tmp_path / "arm" / str(fold), plan)
+        with Lanes(1) as lanes:
+            train(plan, tmp_path / "arm" / str(fold), lanes, torch.device("cpu"))
+    taught = make_study(recipe=replace(study.recipe, teacher=str(tmp_path / "arm")))
+    open_study(tmp_path / "study", taught)
+    told = read_yaml(tmp_path / "study" / "study.yaml")["sources"]
+    assert [[Path(file).parent.name for file in fold["teacher"]] for fold in told] == [["1"], ["2"]]
+    (tmp_path / "arm" / "2" / "weights.safetensors").write_bytes(
+        (tmp_path / "arm" / "1" / "weights.safetensors").read_bytes()
+    )
+    with pytest.raises(RunError, match="knows a patient whom this run is tested or validated on"):
+        make_study(recipe=taught.recipe)
+    with pytest.raises(RunError, match="a leak"):
+        make_study(recipe=replace(study.recipe, pretrained=str(tmp_path / "arm" / "1")))

@@ -106,14 +106,14 @@ def test_arms_see_the_same_batches_whatever_their_network_and_rate(
     one, other = study.arms
     study = replace(study, rates={(one, 2): 1e-3, (other, 2): 0.05})
     seen: dict[tuple[str, int], list[Any]] = {}
-    draw = Crops.draw
+    draw = Crops.draw_all
 
     def watched(crops: Crops, step: int, place: int) -> Any:
-        light, labels = draw(crops, step, place)
+        light, labels, taught = draw(crops, step, place)
         seen[run].append((step, place, light.tobytes(), labels.tobytes()))
-        return light, labels
+        return light, labels, taught
 
-    monkeypatch.setattr(Crops, "draw", watched)
+    monkeypatch.setattr(Crops, "draw_all", watched)
     for run in ((arm, seed) for arm in study.arms for seed in (0, 1)):
         seen[run] = []
         plan = replace(study.plan(run[0], 2, run[1]), test=())

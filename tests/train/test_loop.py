@@ -28,12 +28,13 @@ from ushape.nets.weights import load_tensors, load_weights
 from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.score import macro_dice
 from ushape.threads import Lanes
-from ushape.train import loop
+from ushape.train import fitting, loop
 from ushape.train import steps as stepping
-from ushape.train.loop import learning_rate, train, validation_steps
+from ushape.train.loop import train, validation_steps
 from ushape.train.recipe import Recipe
 from ushape.train.replicas import Replicas
 from ushape.train.run import RunPlan, open_run
+from ushape.train.schedule import learning_rate
 from ushape.train.steps import read_log
 
 CPU = torch.device("cpu")
@@ -116,6 +117,19 @@ def test_deep_supervision_trains_alike_on_one_and_two_lanes(tmp_path: Path, fit:
     spec = "unet[width=4,levels=3]+deep-supervision"
     one, two = (fit(tmp_path / str(n), n, spec, steps=3, validations=1) for n in (1, 2))
     assert weights(one) == weights(two)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"elastic": 6.0}, {"focal": 2.0}, {"smoothing": 0.2}, {"class_weight": 0.5}, {"schedule": "polynomial"}],
+)
+def test_each_ingredient_trains_alike_on_one_and_two_lanes_and_changes_the_weights(
+    tmp_path: Path, fit: Train, changed: dict[str, Any]
+):
+    given = {"steps": 2, "validations": 1}
+    one, two = (fit(tmp_path / str(n), n, **given, **changed) for n in (1, 2))
+    assert weights(one) == weights(two)
+    assert not same_tensors(one, fit(tmp_path / "without", **given))
 
 
 def test_shards_share_one_optimisation_step(tmp_path: Path, fit: Train):
@@ -208,22 +222,6 @@ def stop_after(last: int) -> Callable[[int, float], None]:
             raise KeyboardInterrupt
 
     return progress
-
-
-def test_the_learning_rate_is_one_cycle():
-    recipe = Recipe(steps=200, rate=1e-2, warmup=0.2)
-    rates = [learning_rate(recipe, step) for step in range(recipe.steps)]
-    assert rates[0] == pytest.approx(recipe.rate / 25)
-    assert int(np.argmax(rates)) == 40
-    assert rates[40] == pytest.approx(recipe.rate)
-    assert np.all(np.diff(rates[:41]) > 0)
-    assert np.all(np.diff(rates[40:]) < 0)
-    assert rates[20] == pytest.approx((recipe.rate + recipe.rate / 25) / 2)
-    assert learning_rate(recipe, recipe.steps) == pytest.approx(recipe.rate / 1e4)
-
-
-def test_without_a_warmup_the_rate_starts_at_its_top():
-    assert learning_rate(Recipe(warmup=0.0, rate=0.5), 0) == 0.5
 
 
 def test_the_rate_of_the_log_is_that_of_the_schedule(reference: Path, plan: RunPlan):
@@ -438,14 +436,14 @@ def test_scores_that_are_not_finite_leave_finite_statistics(
     tmp_path: Path, fit: Train, reference: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # infinite light spoils normalisation statistics in the forward pass, before the loss is seen
-    counted, convert = [0], loop.as_input
+    counted, convert = [0], fitting.as_input
 
     def dazzled(light: torch.Tensor) -> torch.Tensor:
         counted[0] += 1
         return convert(light * math.inf if counted[0] == 23 else light)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "as_input", dazzled)
+        patch.setattr(fitting, "as_input", dazzled)
         with pytest.raises(RunError, match="at step 12"):
             fit(tmp_path / "run", more=NEVER)
     tensors = load_tensors(tmp_path / "run" / "state.safetensors")[0]

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ushape.data.classes import IGNORE
-from ushape.train.losses import cross_entropy, one_hot, segmentation_loss, soft_dice
+from ushape.train.losses import class_weights, cross_entropy, one_hot, segmentation_loss, soft_dice
 
 CLASSES = 4
 BAD = st.sampled_from([math.inf, -math.inf, math.nan, 1e30, -7.0])
@@ -29,25 +30,40 @@ def pyramid(seed: int, size: int = 8, levels: int = 3) -> list[Tensor]:
     return [batch(seed + i, size // 2**i)[0] for i in range(levels)]
 
 
-def loss_and_gradients(scores: list[Tensor], labels: Tensor, dice: float) -> tuple[Tensor, list[Tensor]]:
+FORMS = [
+    (0.0, 0.0, None),
+    (2.0, 0.0, None),
+    (0.5, 0.1, None),
+    (0.0, 0.3, [0.5, 1.0, 2.0, 0.1]),
+    (1.0, 0.2, [3, 1, 1, 1]),
+]
+
+
+def form(number: int) -> tuple[float, float, Tensor | None]:
+    """focal, smoothing and weights of one of the losses tried."""
+    focal, smoothing, weights = FORMS[number]
+    return focal, smoothing, None if weights is None else torch.tensor(weights).float()
+
+
+def loss_and_gradients(scores: list[Tensor], labels: Tensor, dice: float, *more: object) -> tuple[Tensor, list[Tensor]]:
     leaves = [s.clone().requires_grad_() for s in scores]
-    loss = segmentation_loss(leaves if len(leaves) > 1 else leaves[0], labels, dice)
+    loss = segmentation_loss(leaves if len(leaves) > 1 else leaves[0], labels, dice, *more)
     loss.backward()
     return loss.detach(), [leaf.grad for leaf in leaves if leaf.grad is not None]
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), bad=BAD, dice=st.sampled_from([0.0, 1.0, 0.3]), levels=st.integers(1, 3),
-       share=st.sampled_from([0.1, 0.5, 0.95, 1.0]))  # fmt: skip
-def test_scores_at_ignored_pixels_change_nothing_and_get_no_gradient(seed, bad, dice, levels, share):
+       share=st.sampled_from([0.1, 0.5, 0.95, 1.0]), which=st.integers(0, len(FORMS) - 1))  # fmt: skip
+def test_scores_at_ignored_pixels_change_nothing_and_get_no_gradient(seed, bad, dice, levels, share, which):
     labels = batch(seed, ignored=share)[1]
     scores = pyramid(seed, levels=levels)
     changed = [s.clone() for s in scores]
     masks = [(labels if i == 0 else labels[:, 2**i // 2 :: 2**i, 2**i // 2 :: 2**i]) == IGNORE for i in range(levels)]
     for each, mask in zip(changed, masks, strict=True):
         each.movedim(1, -1)[mask] = bad
-    loss, gradients = loss_and_gradients(scores, labels, dice)
-    other, other_gradients = loss_and_gradients(changed, labels, dice)
+    loss, gradients = loss_and_gradients(scores, labels, dice, *form(which))
+    other, other_gradients = loss_and_gradients(changed, labels, dice, *form(which))
     assert torch.equal(loss, other)
     assert torch.isfinite(loss)
     for one, two, mask in zip(gradients, other_gradients, masks, strict=True):
@@ -65,9 +81,10 @@ def test_changing_a_counted_score_changes_the_loss():
 
 
 @pytest.mark.parametrize("levels", [1, 3])
-def test_all_ignored_is_a_loss_of_zero_with_zero_gradients(levels: int):
+@pytest.mark.parametrize("which", range(len(FORMS)))
+def test_all_ignored_is_a_loss_of_zero_with_zero_gradients(levels: int, which: int):
     labels = torch.full((2, 8, 8), IGNORE)
-    loss, gradients = loss_and_gradients(pyramid(0, levels=levels), labels, 1.0)
+    loss, gradients = loss_and_gradients(pyramid(0, levels=levels), labels, 1.0, *form(which))
     assert loss == 0
     assert all((g == 0).all() for g in gradients)
 
@@ -160,3 +177,46 @@ def test_coarse_scores_beyond_the_image_count_nowhere():
     changed[1][:, :, 3:] = math.nan
     changed[2][:, :, :, 1:] = math.inf
     assert torch.equal(loss, segmentation_loss(changed, labels, 1.0))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), focal=st.sampled_from([0.0, 0.5, 2.0]), smoothing=st.sampled_from([0.0, 0.1, 0.5]),
+       weights=st.none() | st.lists(st.floats(0, 5), min_size=CLASSES, max_size=CLASSES))  # fmt: skip
+def test_focal_loss_smoothing_and_weights_are_what_their_formulas_say(seed, focal, smoothing, weights):
+    scores, labels = batch(seed)
+    ours = segmentation_loss(scores, labels, 0.0, focal, smoothing, None if weights is None else torch.tensor(weights))
+    total, counted = 0.0, 0
+    for column, label in zip(scores.movedim(1, -1).reshape(-1, CLASSES).double().numpy(), labels.ravel().tolist(),
+                             strict=True):  # fmt: skip
+        if label == IGNORE:
+            continue
+        p = np.exp(column) / np.exp(column).sum()
+        aim = np.full(CLASSES, smoothing / CLASSES)
+        aim[label] += 1 - smoothing
+        total += (1.0 if weights is None else weights[label]) * -(aim * (1 - p) ** focal * np.log(p)).sum()
+        counted += 1
+    assert float(ours) == pytest.approx(total / counted, rel=1e-4, abs=1e-6)
+
+
+def test_smoothing_is_torchs():
+    scores, labels = batch(13)
+    theirs = F.cross_entropy(scores, labels, ignore_index=IGNORE, label_smoothing=0.2)
+    torch.testing.assert_close(segmentation_loss(scores, labels, 0.0, 0.0, 0.2), theirs)
+
+
+def test_a_certain_score_has_a_finite_focal_gradient():
+    labels = torch.zeros(1, 2, 2, dtype=torch.int64)
+    scores = torch.zeros(1, CLASSES, 2, 2)
+    scores[:, 0] = 200.0
+    loss, (gradient,) = loss_and_gradients([scores], labels, 0.0, 0.5)
+    assert loss == 0
+    assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_class_weights_have_mean_one_over_the_pixels(power: float):
+    counts = np.array([800, 150, 0, 50])
+    weights = class_weights(counts, power).numpy()
+    assert (counts * weights).sum() / counts.sum() == pytest.approx(1)
+    assert weights[2] == 0
+    assert weights[3] / weights[0] == pytest.approx(16**power)

@@ -24,6 +24,7 @@ from ushape.errors import RunError
 from ushape.files import read_json, write_json
 from ushape.threads import Lanes
 from ushape.train import loop
+from ushape.train.fitting import Diverged
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan, read_run
 from ushape.train.search import CHOICE, LOG, SEED, Search, find_rate, look_steps, make_search, open_search
@@ -224,7 +225,7 @@ def test_a_rate_at_which_the_loss_explodes_is_not_chosen(
 
 def test_where_every_trial_explodes_the_rate_is_named(tmp_path: Path, look: Look, monkeypatch: pytest.MonkeyPatch):
     def explode(plan: RunPlan, folder: Path, *_: object) -> None:
-        raise loop.Diverged(f"{folder}: the loss is nan and the gradient nan at step 1")
+        raise Diverged(f"{folder}: the loss is nan and the gradient nan at step 1")
 
     monkeypatch.setattr(loop, "train", explode)
     with pytest.raises(RunError, match=r"no trial can be judged; the first: the loss is nan .*give another rate"):

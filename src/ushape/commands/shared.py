@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def read_recipe(options: argparse.Namespace) -> Recipe:
     """The recipe of --recipe, --set and --steps."""
     from ushape.files import read_yaml
-    from ushape.train.recipe import Recipe, make_recipe, read_settings
+    from ushape.train.recipe import Recipe, make_recipe, read_settings, with_full_paths
 
     recipe = Recipe()
     if options.recipe:
@@ -28,7 +28,7 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
         if "steps" in settings:
             raise RecipeError("--steps and --set steps= both set the steps: keep one of them")
         settings["steps"] = options.steps
-    return make_recipe(settings, recipe, "--set")
+    return with_full_paths(make_recipe(settings, recipe, "--set"))
 
 
 def show(rows: list[dict[str, Any]], table: Any, as_json: bool) -> None:

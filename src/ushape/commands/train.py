@@ -25,7 +25,8 @@ def train(options: argparse.Namespace) -> None:
     from ushape.nets.spec import parse
     from ushape.threads import Lanes, cores
     from ushape.train.loop import train as run_training
-    from ushape.train.run import check_trainable, open_run
+    from ushape.train.run import open_run
+    from ushape.train.start import check_trainable
 
     recipe, spec = read_recipe(options), parse(options.spec)
     check_trainable([spec], recipe, len(grouping(recipe.grouping).classes))  # before anything is written

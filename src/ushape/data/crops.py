@@ -10,51 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy.ndimage import gaussian_filter
 
+from ushape.data.augment import Bytes, CropSettings, Float, change, draw_side
 from ushape.data.classes import Grouping
 from ushape.data.rois import Pixels
-from ushape.data.stain import jitter_light
 from ushape.errors import DataError
 
 STRIDE, POINTS = 8, 2**15
 """Pixels of a class are looked up on a grid of this stride, wider where it would have more points than this in a ROI:
 memory does not grow with the pixels. A class that the grid misses is looked up in full, and thinned out as well."""
-
-Float = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class CropSettings:
-    """size: side in px. balanced: share of class-balanced crops. stain: strength of the stain jitter (0: none).
-
-    scale: windows are 1 / (1 + scale) to 1 + scale times the crop's side, resampled to it (0: always the side).
-    sharpness: reach of `jitter_sharpness` in px (0: none).
-    """
-
-    size: int
-    balanced: float
-    stain: float
-    scale: float = 0.0
-    sharpness: float = 0.0
-
-
-def jitter_sharpness(light: Float, reach: float, rng: np.random.Generator) -> Float:
-    """A quarter of the crops blurred, a quarter sharpened, half left: light [H, W, 3], 0 to 1 -> the same shape.
-
-    The blur is Gaussian with a standard deviation of 0.3 to 1 times `reach` px; sharpening adds what such a blur
-    takes away (an unsharp mask of strength 1). Scanners, section thickness and resampling differ between sites.
-    """
-    kind, sigma = rng.random(), reach * rng.uniform(0.3, 1.0)
-    if kind < 0.5:
-        return light
-    blurred: Float = gaussian_filter(light, (sigma, sigma, 0), mode="nearest")
-    return blurred if kind < 0.75 else np.clip(2 * light - blurred, 0, 1)
 
 
 def check_sizes(pixels: Sequence[Pixels], crop: int) -> None:
@@ -71,10 +38,21 @@ def check_sizes(pixels: Sequence[Pixels], crop: int) -> None:
 
 
 class Crops:
-    """Crops of a set of ROIs. DataError where a ROI is smaller than a crop or no pixel has a class."""
+    """Crops of a set of ROIs. DataError where a ROI is smaller than a crop or no pixel has a class.
 
-    def __init__(self, pixels: Sequence[Pixels], grouping: Grouping, settings: CropSettings, seed: int) -> None:
+    `maps`: for each ROI amounts, uint8 [H, W, C], that are cropped and changed with it (`draw_all`).
+    """
+
+    def __init__(
+        self,
+        pixels: Sequence[Pixels],
+        grouping: Grouping,
+        settings: CropSettings,
+        seed: int,
+        maps: Sequence[Bytes] | None = None,
+    ) -> None:
         self.pixels, self.grouping, self.settings, self.seed = list(pixels), grouping, settings, seed
+        self.maps = maps
         check_sizes(self.pixels, settings.size)
         patients = sorted({p.roi.patient for p in self.pixels})
         self._rois_of = [[i for i, p in enumerate(self.pixels) if p.roi.patient == q] for q in patients]
@@ -83,30 +61,22 @@ class Crops:
     def draw(self, step: int, place: int) -> tuple[Float, NDArray[np.int64]]:
         """Crop number `place` of the batch of `step`: light float32 [S, S, 3] 0 to 1, labels int64 [S, S].
 
-        Labels are class indices or IGNORE. Flips, quarter turns, stain and sharpness jitter are applied.
+        Labels are class indices or IGNORE. The image is changed as `ushape.data.augment.change` does.
         """
-        rng = np.random.default_rng((self.seed, step, place))
-        size = self.settings.size
+        return self.draw_all(step, place)[:2]
+
+    def draw_all(self, step: int, place: int) -> tuple[Float, NDArray[np.int64], Bytes | None]:
+        """As `draw`, with the crop's map, uint8 [S, S, C]; None where there are no maps."""
+        at = (self.seed, step, place)
+        rng = np.random.default_rng(at)
         balanced = rng.random() < self.settings.balanced
-        reach = np.log1p(self.settings.scale)
-        side = round(size * float(np.exp(rng.uniform(-reach, reach))))
+        side = draw_side(self.settings, rng)
         roi, top, left, side = self._balanced(rng, side) if balanced else self._anywhere(rng, side)
         window = np.s_[top : top + side, left : left + side]
         image, codes = self.pixels[roi].image[window], self.pixels[roi].codes[window]
-        if side != size:
-            image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
-            codes = np.asarray(Image.fromarray(codes).resize((size, size), Image.Resampling.NEAREST))
-        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-        image, codes = np.rot90(image, turns), np.rot90(codes, turns)
-        if flip:
-            image, codes = image[:, ::-1], codes[:, ::-1]
-        if self.settings.stain:
-            light = jitter_light(np.ascontiguousarray(image), self.settings.stain, rng)
-        else:
-            light = np.ascontiguousarray(image, dtype=np.float32) / np.float32(255.0)
-        if self.settings.sharpness:
-            light = jitter_sharpness(light, self.settings.sharpness, rng)
-        return light, self.grouping.labels(codes).astype(np.int64)
+        maps = [] if self.maps is None else [self.maps[roi][window]]
+        light, (codes, *changed) = change(image, [codes, *maps], self.settings, rng, at)
+        return light, self.grouping.labels(codes).astype(np.int64), changed[0] if changed else None
 
     def _anywhere(self, rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:
         rois = self._rois_of[rng.integers(len(self._rois_of))]

@@ -215,7 +215,7 @@ def prepare(image: Image.Image, mpp: float, to: float, normalise: str) -> Bytes:
 
 def resample_image(image: Image.Image, mpp: float, to: float) -> Bytes:
     """RGB image at `mpp` -> uint8 [H, W, 3] at `to`: mean over the area when coarser, bilinear when finer."""
-    size = _resampled(image.size, mpp, to)
+    size = resampled_size(image.size, mpp, to)
     if size != image.size:
         image = image.resize(size, Image.Resampling.BOX if to > mpp else Image.Resampling.BILINEAR)
     return np.asarray(image)
@@ -223,7 +223,7 @@ def resample_image(image: Image.Image, mpp: float, to: float) -> Bytes:
 
 def resample_mask(mask: Image.Image, mpp: float, to: float) -> Bytes:
     """Mask at `mpp` -> uint8 [H, W] at `to`: nearest neighbour."""
-    size = _resampled(mask.size, mpp, to)
+    size = resampled_size(mask.size, mpp, to)
     return np.asarray(mask.resize(size, Image.Resampling.NEAREST) if size != mask.size else mask)
 
 
@@ -266,7 +266,8 @@ def _decode(path: Path, max_pixels: int | None = None, remedy: str = "cut it int
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _resampled(size: tuple[int, int], mpp: float, to: float) -> tuple[int, int]:
+def resampled_size(size: tuple[int, int], mpp: float, to: float) -> tuple[int, int]:
+    """Width and height in px at `to` µm per pixel of an image of `size` at `mpp`."""
     if abs(mpp / to - 1) < 0.01:  # within 1%: the rounding of a name
         return size
     return max(1, round(size[0] * mpp / to)), max(1, round(size[1] * mpp / to))

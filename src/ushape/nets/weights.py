@@ -19,6 +19,9 @@ from ushape.nets.unet import Network, build
 SHIPPED = Path(__file__).parents[1] / "shipped"
 """Trained networks that come with the package, each with its model card."""
 
+PRETRAINING = "pretraining"
+"""Key of `about` that only a network without classes has: how it was pretrained."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -43,27 +46,31 @@ def save_weights(path: Path, net: Network, about: dict[str, Any], half: bool = F
 def load_weights(path: Path) -> Weights:
     """Read what `save_weights` wrote, in evaluation mode, on the CPU. path: see `weights_file`.
 
-    RunError where the file is missing, damaged or not ours.
+    RunError where the file is missing, damaged or not ours, or a network that was only pretrained.
     """
     file = weights_file(path)
     tensors, metadata = load_tensors(file)
     try:
         about = json.loads(metadata["ushape"])
+        if PRETRAINING in about:
+            raise RunError(
+                f"{file}: holds a network that was pretrained by {about[PRETRAINING]} and has no classes: train one "
+                f"that starts from it (`ushape train SPEC --set pretrained={path}`), then use that"
+            )
         net = build(from_dict(about["spec"]), about["in_channels"], about["classes"])
         net.load_state_dict(tensors)
+    except RunError:
+        raise
     except (KeyError, TypeError, ValueError, RuntimeError, UshapeError) as error:
         raise RunError(f"{file}: holds no network of ushape ({str(error).splitlines()[0]})") from error
     return Weights(net.eval(), about)
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """`about` of weights or of a run's folder, and the `spec`, without building the network; RunError as above."""
+    """The description of a network, without its tensors; RunError where the file is missing, damaged or not ours."""
     file = weights_file(path)
     try:
-        with safe_open(file, framework="pt", device="cpu") as opened:
-            about: dict[str, Any] = json.loads((opened.metadata() or {})["ushape"])
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(file, error) from error
+        about: dict[str, Any] = json.loads(_metadata(file)["ushape"])
     except (KeyError, ValueError) as error:
         raise RunError(f"{file}: holds no network of ushape ({error!r})") from error
     return about
@@ -72,6 +79,31 @@ def read_about(path: Path) -> dict[str, Any]:
 def patients_seen(about: dict[str, Any]) -> set[str]:
     """Patients that the network of these weights was trained or chosen on: it cannot be judged on them."""
     return {*about["trained_on"], *about["validated_on"]}
+
+
+def start_from(net: Network, path: Path) -> tuple[int, int]:
+    """Copy all tensors of a file of weights, or a run's, that fit by name and shape, but for the head's.
+
+    The head is what depends on the number of classes. How many tensors with values to learn fit, and how many there
+    are; RunError where no kernel (of two dimensions or more) does, or the file cannot be used.
+    """
+    file = weights_file(path)
+    given, mine = load_tensors(file)[0], net.state_dict()
+    other = build(net.spec, net.in_channels, net.classes + 1).state_dict()
+    body = {name for name, tensor in mine.items() if tensor.shape == other[name].shape and not _is_head(name)}
+    fitting = {name for name in body & given.keys() if given[name].shape == mine[name].shape}
+    learnt = {name for name, _ in net.named_parameters()} & body
+    if not any(given[name].ndim > 1 for name in fitting):
+        raise RunError(
+            f"{file}: {len(fitting & learnt)} of {len(learnt)} tensors of {net.spec.name} fit, and no kernel: give "
+            "weights of a network that shares its encoder or decoder, of the same widths"
+        )
+    net.load_state_dict({name: given[name] for name in fitting}, strict=False)
+    return len(fitting & learnt), len(learnt)
+
+
+def _is_head(name: str) -> bool:
+    return name.startswith("head.")
 
 
 def weights_file(path: Path) -> Path:
@@ -108,6 +140,14 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
 

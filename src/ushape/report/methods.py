@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ushape.report.numbers import count, fixed, listed, points
 from ushape.report.references import cite, cited
 from ushape.report.results import Results
+
+SCHEDULES = {
+    "one-cycle": "a one-cycle schedule [@smith]",
+    "cosine": "a cosine schedule [@sgdr]",
+    "polynomial": "a polynomial schedule of power 0.9 [@isensee]",
+    "constant": "a constant schedule",
+}
+"""A recipe's schedule in words."""
 
 BUDGET = {"params": "number of parameters", "flops": "number of floating-point operations", "time": "inference time"}
 
@@ -93,21 +103,25 @@ def _training(r: Results) -> list[str]:
     jitter = ["flips and quarter turns"]
     jitter += [f"zoom by up to {1 + k['scale']:g} times either way"] if k.get("scale") else []
     jitter += [f"perturbed amounts of stain [@tellez] with a strength of {k['stain']:g}"] if k.get("stain") else []
+    jitter += (
+        [f"elastic deformation [@ronneberger] with a standard deviation of {k['elastic']:g} pixels"]
+        if k.get("elastic")
+        else []
+    )
     jitter += [f"blur or sharpening of up to {k['sharpness']:g} pixels"] if k.get("sharpness") else []
     if len(jitter) > 1:
         told.append(f"Crops were changed by {listed(jitter)}.")
     if k.get("pretrained") == "imagenet":
         told.append("Pretrained encoders began from ImageNet weights.")
-    if "dice" in k:
-        weight = f" plus {k['dice']:g} times" if k["dice"] != 1 else " plus"
-        soft = f"{weight} a soft Dice loss [@milletari]" if k["dice"] else ""
-        told.append(f"The loss was cross-entropy{soft}.")
+    elif k.get("pretrained", "none") != "none":
+        told.append("Networks began from weights of an earlier training, but for the head.")
+    told += _loss(k)
     if {"rate", "weight_decay", "warmup"} <= k.keys():
         highest = "tuned as told below" if r.tuning and r.tuning.key == "rate" else f"{k['rate']:g}"
         told.append(
-            f"The optimiser was AdamW [@loshchilov] with a weight decay of {k['weight_decay']:g} and a one-cycle "
-            f"schedule [@smith] of which the first {100 * k['warmup']:g}% were warm-up; the highest learning rate was "
-            f"{highest}."
+            f"The optimiser was AdamW [@loshchilov] with a weight decay of {k['weight_decay']:g} and "
+            f"{SCHEDULES[k.get('schedule', 'one-cycle')]} of which the first {100 * k['warmup']:g}% were warm-up; the "
+            f"highest learning rate was {highest}."
         )
     if "clip" in k:
         told.append(f"Gradients were clipped to a norm of {k['clip']:g}.")
@@ -121,6 +135,34 @@ def _training(r: Results) -> list[str]:
     views = {"flips": "four flips", "d4": "the eight flips and quarter turns"}.get(str(k.get("tta")))
     if views:
         told.append(f"Predictions on test patients were averaged over {views} of the image.")
+    return told
+
+
+def _loss(k: dict[str, Any]) -> list[str]:
+    """What the recipe says of losses and teachers."""
+    if "dice" not in k:
+        return []
+    weight = f" plus {k['dice']:g} times" if k["dice"] != 1 else " plus"
+    soft = f"{weight} a soft Dice loss [@milletari]" if k["dice"] else ""
+    focal = f"a focal loss [@lin] with a gamma of {k['focal']:g}" if k.get("focal") else "cross-entropy"
+    told = [f"The loss was {focal}{soft}."]
+    if k.get("smoothing"):
+        told.append(f"Labels were smoothed [@szegedy] by {k['smoothing']:g}.")
+    if k.get("class_weight"):
+        told.append(
+            f"Pixels were weighted in proportion to their class's share of the training pixels to the power "
+            f"-{k['class_weight']:g}."
+        )
+    if k.get("teacher", "none") != "none":
+        told.append(
+            f"To this came {k['distil']:g} times the cross-entropy to the mean probabilities of networks trained "
+            "before [@hinton], none of them on a test or validation patient."
+        )
+    if k.get("unlabelled", "none") != "none":
+        told.append(
+            f"About {100 * k['unlabelled_share']:g}% of the crops were of images without masks, for which those "
+            "probabilities stood alone."
+        )
     return told
 
 

@@ -21,6 +21,17 @@ WORKS = {
               "networks using large learning rates. arXiv:1708.07120."),
     "milletari": ("Milletari et al. 2016", "F. Milletari, N. Navab, S.-A. Ahmadi (2016). V-Net: fully convolutional "
                   "neural networks for volumetric medical image segmentation. 3DV, 565–571."),
+    "lin": ("Lin et al. 2017", "T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollár (2017). Focal loss for dense object "
+            "detection. ICCV, 2980–2988."),
+    "szegedy": ("Szegedy et al. 2016", "C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna (2016). Rethinking the "
+                "inception architecture for computer vision. CVPR, 2818–2826."),
+    "hinton": ("Hinton et al. 2015", "G. Hinton, O. Vinyals, J. Dean (2015). Distilling the knowledge in a neural "
+               "network. arXiv:1503.02531."),
+    "sgdr": ("Loshchilov and Hutter 2017", "I. Loshchilov, F. Hutter (2017). SGDR: stochastic gradient descent with "
+             "warm restarts. ICLR."),
+    "isensee": ("Isensee et al. 2021", "F. Isensee, P. F. Jaeger, S. A. A. Kohl, J. Petersen, K. H. Maier-Hein (2021). "
+                "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation. Nat Methods "
+                "18, 203–211."),
     "akiba": ("Akiba et al. 2019", "T. Akiba, S. Sano, T. Yanase, T. Ohta, M. Koyama (2019). Optuna: a "
               "next-generation hyperparameter optimization framework. KDD, 2623–2631."),
     "dorfman": ("Dorfman et al. 1992", "D. D. Dorfman, K. S. Berbaum, C. E. Metz (1992). Receiver operating "

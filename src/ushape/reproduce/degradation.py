@@ -26,7 +26,8 @@ from ushape.nets.spec import parse
 from ushape.study.pool import Job, State, last_step, run_jobs
 from ushape.study.statistics import mean_interval
 from ushape.threads import Lanes
-from ushape.train.loop import Diverged, train
+from ushape.train.fitting import Diverged
+from ushape.train.loop import train
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan, open_run, read_run, work
 from ushape.train.steps import read_log

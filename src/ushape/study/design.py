@@ -24,8 +24,10 @@ from ushape.study.factorial import Design, make_design
 from ushape.study.guards import check_folds, check_tissue, find_alike
 from ushape.study.versions import versions
 from ushape.train.recipe import Recipe, make_recipe
-from ushape.train.run import RunPlan, check_trainable, claim
+from ushape.train.run import RunPlan, claim
 from ushape.train.search import Search
+from ushape.train.sources import sources
+from ushape.train.start import check_trainable
 
 FOLD_SEED = 0
 """Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
@@ -138,6 +140,8 @@ def plan_study(
     counts = class_counts(pixels, groups)
     made = make_folds(counts, groups, folds, FOLD_SEED)
     check_folds(made)
+    for fold in made:
+        sources(recipe, fold.test, fold.validation, mpp)  # no leak in any of them
     check_tissue(pixels, find_alike(pixels, recipe.mpp), made)
     held = np.sum(list(counts.values()), axis=0)
     shares = [
@@ -170,6 +174,7 @@ def open_study(folder: Path, study: Study) -> None:
         "fingerprint": study.fingerprint,
         "folds": len(study.folds),
         "seeds": study.seeds,
+        "sources": [sources(study.recipe, fold.test, fold.validation, study.mpp) for fold in study.folds],
         "versions": versions(),
     }
     claim(folder, folder / "study.yaml", content, "study")

@@ -71,7 +71,7 @@ def write_results(
         "folds": [fold.to_dict() for fold in study.folds],
         "split": f"{len(study.folds)} patient-level folds balanced by class pixels, seed {FOLD_SEED}",
         "seeds": list(range(study.seeds)),
-        "recipe": study.recipe.to_dict(),
+        "recipe": study.recipe.told(),
         "versions": read_question(folder)["versions"],
         "margin": study.margin,
         "arms": [_arm(study, folder, arm, evidence, sure[arm], rois, tolerance, watch) for arm in study.arms],
@@ -184,7 +184,7 @@ def _curve(study: Study, folder: Path, arm: str, fold: int, seed: int) -> dict[s
 def _command(study: Study, folder: Path) -> str:
     import shlex
 
-    changed = {k: v for k, v in study.recipe.to_dict().items() if v != type(study.recipe)().to_dict()[k]}
+    changed = {k: v for k, v in study.recipe.told().items() if v != type(study.recipe)().told()[k]}
     if study.design:
         words = ["ushape", "ablate", str(study.base), "--mods", *study.design.factors, "--design", study.design.kind]
         words += ["--halvings", str(study.design.halvings)] if study.design.halvings else []

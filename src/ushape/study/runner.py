@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ushape.errors import RunError
 from ushape.nets.plugin import files
 from ushape.study.design import Study
 from ushape.study.pool import Job, MakeEngine, State, run_jobs
+from ushape.train.recipe import PATHS
 from ushape.train.run import open_run
 
 
@@ -20,7 +22,13 @@ def run_study(
     interval: float = 0.5,
     make_engine: MakeEngine | None = None,
 ) -> None:
-    """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it."""
+    """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it.
+
+    RunError where an engine for other machines meets a recipe that names files of this one.
+    """
+    named = [key for key in PATHS if getattr(study.recipe, key) not in ("none", "imagenet")]
+    if make_engine and named:
+        raise RunError(f"the recipe's {named[0]} is not brought to other machines: use --engine local")
     plugins = tuple(files(study.specs))
     todo = []
     for run in study.runs():

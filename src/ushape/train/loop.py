@@ -1,4 +1,4 @@
-"""One training run, from a plan to weights, to be read from top to bottom; `ushape.train.steps` repeats the step.
+"""One training run, from a plan to weights; `ushape.train.fitting` has its step, `ushape.train.steps` repeats it.
 
 Every step cuts its batch into `shards` of equal size. Each shard is drawn, augmented, passed forward and backward by
 one lane (see `ushape.threads`) on a replica of the network: replicas share parameters, and have gradients and
@@ -9,39 +9,39 @@ fails leaves no trace: the network itself changes only when all of its shards ar
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Collection
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ushape import __version__
-from ushape.data.classes import grouping
-from ushape.data.crops import Crops, CropSettings
+from ushape.data.augment import Bytes, CropSettings, Float
+from ushape.data.classes import IGNORE, grouping
+from ushape.data.crops import Crops
+from ushape.data.images import ImageCrops, find_images, open_images
 from ushape.data.rois import Pixels, open_pixels
+from ushape.data.splits import class_counts
 from ushape.errors import RunError
 from ushape.files import cannot_write, remove_parts, write_json
-from ushape.nets.device import autocast, pick_precision
-from ushape.nets.parts.plain import seed_dropout
-from ushape.nets.unet import Network, build
-from ushape.nets.weights import as_input, load_weights, save_weights
+from ushape.nets.device import pick_precision
+from ushape.nets.weights import load_weights, save_weights
 from ushape.predict.colours import save_labels
 from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.score import macro_dice, plain
 from ushape.threads import Lanes
-from ushape.train.losses import segmentation_loss
-from ushape.train.places import LOG, STATE
+from ushape.train.fitting import Fitting
+from ushape.train.losses import class_weights, distillation_loss, segmentation_loss
+from ushape.train.places import STATE
 from ushape.train.recipe import Recipe
-from ushape.train.replicas import Replicas
-from ushape.train.run import RunPlan, pretrained
+from ushape.train.run import RunPlan
+from ushape.train.sources import find_teachers, known_patients, sources
+from ushape.train.start import start_network
 from ushape.train.steps import Progress, cut_back, load_state, save_state, take_steps
-
-
-class Diverged(RunError):
-    """The loss or the gradient is not finite."""
+from ushape.train.teaching import Teachers
 
 
 def train(
@@ -65,6 +65,7 @@ def train(
     try:
         remove_parts(folder)
         if not (folder / "weights.safetensors").exists():
+            sources(recipe, plan.patients("test"), plan.patients("validation"), plan.mpp)  # refuses leaks
             pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
             validation = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.validation]
             run = _Run(plan, folder, lanes, device, pixels, validation)
@@ -77,8 +78,8 @@ def train(
         raise RunError(cannot_write(folder, error)) from error
 
 
-class _Run:
-    """The state of a run: replicas, optimiser, averaged weights, the best of them so far."""
+class _Run(Fitting):
+    """A segmentation network in training, with the best of its averaged weights so far."""
 
     def __init__(
         self,
@@ -90,28 +91,19 @@ class _Run:
         validation: list[Pixels],
     ) -> None:
         recipe = plan.recipe
-        self.plan, self.folder, self.lanes, self.device = plan, folder, lanes, device
-        self.precision = pick_precision(recipe.precision, device)
-        self.grouping = grouping(recipe.grouping)
-        settings = CropSettings(recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness)
-        self.crops, self.validation = Crops(pixels, self.grouping, settings, plan.seed), validation
-
-        net = build(plan.spec, 3, len(self.grouping.classes), plan.seed, pretrained(plan.spec, recipe))
-        self.net: Network = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
-        self.replicas = Replicas(self.net, recipe.shards)
-        self.parameters = list(self.net.parameters())
-        decayed = [p for p in self.parameters if p.ndim > 1]
-        free = [p for p in self.parameters if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
-            betas=(0.9, 0.99),
-            fused=True,
+        self.plan, self.validation, self.grouping = plan, validation, grouping(recipe.grouping)
+        settings = CropSettings(
+            recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness, recipe.elastic
         )
-        for p in self.parameters:  # AdamW would make these at its first step; a resumed run fills them before
-            zeros = (torch.zeros_like(p, memory_format=torch.preserve_format) for _ in range(2))
-            self.optimiser.state[p] = dict(zip(("exp_avg", "exp_avg_sq"), zeros, strict=True), step=torch.zeros(()))
-        self.step, self.seconds = 0, 0.0
+        teachers = _teachers(plan, lanes, device)
+        maps = [teachers.maps([each.image])[0] for each in pixels] if teachers else None
+        self.crops = Crops(pixels, self.grouping, settings, plan.seed, maps)
+        self.unlabelled = _unlabelled(plan, settings, teachers) if teachers and recipe.unlabelled != "none" else None
+        counts = np.sum(list(class_counts(pixels, self.grouping).values()), axis=0)
+        weights = class_weights(counts, recipe.class_weight).to(device) if recipe.class_weight else None
+        self.loss = (recipe.dice, recipe.focal, recipe.smoothing, weights)
+        net = start_network(plan.spec, recipe, len(self.grouping.classes), plan.seed)
+        super().__init__(net, recipe, plan.seed, folder, lanes, device)
         self.best: dict[str, Tensor] = {}
         self.best_step, self.best_dice = 0, -1.0
 
@@ -124,54 +116,30 @@ class _Run:
             if self.validation and self.step in looks:
                 self._validate()
 
-        self._load()
-        take_steps(self, self.plan.recipe.steps, self._update, self._save, progress, save_every, after)
+        self.load()
+        take_steps(self, self.recipe.steps, self.update, self.save, progress, save_every, after)
 
-    def _update(self) -> tuple[float, float, float]:
-        """One optimisation step: its loss, gradient norm and learning rate; Diverged where they are not finite."""
-        recipe = self.plan.recipe
-        losses = list(self.lanes.map(self._shard, range(recipe.shards)))
-        self.replicas.gather_gradients()
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip))
-        loss = sum(losses)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise Diverged(
-                f"{self.folder}: the loss is {loss:g} and the gradient {norm:g} at step {self.step + 1}: training "
-                f"stopped; the checkpoint of step {self.step} is kept. Start a new run with a lower rate (now "
-                f"{recipe.rate:g}) or clip (now {recipe.clip:g})"
-            )
-        rate = learning_rate(recipe, self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.replicas.share_statistics()
-        self._average_weights()
-        return loss, norm, rate
-
-    def _shard(self, shard: int) -> float:
-        """Draw a shard, pass it forward and backward on its replica; its part of the loss."""
-        recipe, replica = self.plan.recipe, self.replicas.modules[shard]
-        share = recipe.batch // recipe.shards
-        drawn = [self.crops.draw(self.step, shard * share + i) for i in range(share)]
+    def shard_loss(self, shard: int) -> Tensor:
+        """Draw a shard and pass it forward on its replica; its loss."""
+        places = self.places(shard)
+        labelled = len(places) - self.plan.recipe.unlabelled_crops
+        drawn = [self._draw(place, place - places[0] < labelled) for place in places]
         light = torch.from_numpy(np.stack([d[0] for d in drawn])).to(self.device)  # [n, S, S, 3]
         labels = torch.from_numpy(np.stack([d[1] for d in drawn])).to(self.device)  # [n, S, S]
-        seed_dropout(replica, (self.plan.seed * 1_000_003 + self.step) * 64 + shard)
-        with autocast(self.precision, self.device):
-            scores = replica(as_input(light).contiguous(memory_format=torch.channels_last))
-        loss = segmentation_loss(scores, labels, recipe.dice) / recipe.shards
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+        scores = self.scores(shard, light)
+        loss = segmentation_loss(scores, labels, *self.loss)
+        if self.crops.maps is not None:
+            taught = torch.from_numpy(np.stack([np.asarray(d[2]) for d in drawn])).to(self.device).float()
+            taught = (taught / taught.sum(-1, keepdim=True)).movedim(-1, 1)  # [n, C, S, S]
+            loss = loss + self.plan.recipe.distil * distillation_loss(scores, taught)
+        return loss
 
-    @torch.no_grad()
-    def _average_weights(self) -> None:
-        """Exponential moving average of parameters and statistics, warming up from the first steps' weights."""
-        keep = min(self.plan.recipe.ema, (1 + self.step) / (10 + self.step))
-        for averaged, now in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
-            if averaged.is_floating_point():
-                averaged.lerp_(now, 1 - keep)
-            else:
-                averaged.copy_(now)
+    def _draw(self, place: int, labelled: bool) -> tuple[Float, NDArray[np.int64], Bytes | None]:
+        """Light, labels and teachers' probabilities of a crop; one without a mask has labels of IGNORE."""
+        if labelled or self.unlabelled is None:
+            return self.crops.draw_all(self.step, place)
+        light, taught = self.unlabelled.draw(self.step, place)
+        return light, np.full(light.shape[:2], IGNORE, np.int64), taught
 
     def _validate(self) -> None:
         """Score the averaged weights on the validation patients; keep them if they are the best so far."""
@@ -186,48 +154,60 @@ class _Run:
 
     # -- files -------------------------------------------------------------------------------------------------
 
-    def _state(self) -> dict[str, Tensor]:
-        """All tensors that the next step depends on, by name."""
-        state = {f"net.{k}": v for k, v in self.net.state_dict().items()}
-        state |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for name, p in self.net.named_parameters():
-            state |= {f"{key}.{name}": v for key, v in self.optimiser.state[p].items()}
-        return state
-
-    def _save(self) -> None:
-        tensors = self._state() | {f"best.{k}": v for k, v in self.best.items()}
+    def save(self) -> None:
+        tensors = self.state() | {f"best.{k}": v for k, v in self.best.items()}
         save_state(self, tensors, best_step=self.best_step, best_dice=self.best_dice)
 
-    def _load(self) -> None:
+    def load(self) -> None:
         """Go on from the state where there is one; logs are cut back to its step."""
-        found = load_state(self, self._state())
+        found = load_state(self, self.state())
         if found:
             tensors, about = found
             self.best = {k[5:]: v.to(self.device) for k, v in tensors.items() if k.startswith("best.")}
             self.best_step, self.best_dice = about["best_step"], about["best_dice"]
             self.replicas.restore_statistics()
-        cut_back(self.folder / LOG, "step,loss,gradient_norm,rate,seconds", self.step)
+        self.cut_log()
         cut_back(self.folder / "validation.csv", "step,macro_dice", self.step)
 
     def finish(self) -> None:
         """Write the chosen weights."""
         if self.best:
             self.average.load_state_dict(self.best)
-        recipe = self.plan.recipe
+        plan, recipe = self.plan, self.plan.recipe
+        known = known_patients(recipe, plan.patients("test"), plan.patients("validation"), plan.mpp)
         about = {
             "ushape": __version__,
             "grouping": self.grouping.describe(),
             "mpp": recipe.mpp,
             "normalise": recipe.normalise,
             "tta": recipe.tta,
-            "recipe": recipe.to_dict(),
+            "recipe": recipe.told(),
             "seed": self.plan.seed,
             "precision": self.precision,
             "chosen_step": self.best_step or self.step,
-            "trained_on": sorted({roi.patient for roi in self.plan.train}),
-            "validated_on": sorted({roi.patient for roi in self.plan.validation}),
+            "trained_on": sorted({*plan.patients("train"), *known["trained_on"]}),
+            "validated_on": sorted({*plan.patients("validation"), *known["validated_on"]}),
         }
         save_weights(self.folder / "weights.safetensors", self.average, about)
+
+
+def _teachers(plan: RunPlan, lanes: Lanes, device: torch.device) -> Teachers | None:
+    """The teachers that the plan may learn from; None where its recipe names none."""
+    recipe = plan.recipe
+    if recipe.teacher == "none":
+        return None
+    files = find_teachers(recipe, plan.patients("test"), plan.patients("validation"))
+    return Teachers(files, recipe, len(grouping(recipe.grouping).classes), lanes, device)
+
+
+def _unlabelled(plan: RunPlan, settings: CropSettings, teachers: Teachers) -> ImageCrops:
+    """Crops of the plan's images without masks, with what the teachers make of them."""
+    recipe = plan.recipe
+    pictures = find_images(Path(recipe.unlabelled), plan.mpp)
+    images = open_images(pictures, recipe.mpp, recipe.normalise)
+    slides = groupby(zip(pictures, images, strict=True), key=lambda pair: pair[0].slide)
+    maps = [taught for _, pairs in slides for taught in teachers.maps([image for _, image in pairs])]
+    return ImageCrops(pictures, images, settings, plan.seed, maps)
 
 
 def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) -> None:
@@ -246,16 +226,6 @@ def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) 
             "calibration": each.calibration.to_dict(),
         }
     write_json(folder / "rois.json", rois)
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """One cycle (Smith and Topin 2018, arXiv:1708.07120): cosine from rate / 25 up to rate, then down to rate / 1e4."""
-    top = recipe.warmup * recipe.steps
-    if step < top:
-        low, high, done = recipe.rate / 25, recipe.rate, step / top
-    else:
-        low, high, done = recipe.rate, recipe.rate / 1e4, (step - top) / max(recipe.steps - top, 1)
-    return high + (low - high) * (1 + math.cos(math.pi * done)) / 2
 
 
 def validation_steps(recipe: Recipe) -> frozenset[int]:

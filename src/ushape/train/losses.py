@@ -1,4 +1,4 @@
-"""Cross-entropy and soft Dice that leave ignored pixels out exactly.
+"""Cross-entropy, in several forms, and soft Dice that leave ignored pixels out exactly.
 
 Scores at ignored pixels are replaced before anything is computed, so that neither the loss nor any gradient depends
 on them, not even when they are infinite.
@@ -6,7 +6,9 @@ on them, not even when they are infinite.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +23,36 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
 def cross_entropy(log_probabilities: Tensor, truth: Tensor) -> Tensor:
     """Mean over counted pixels of -log p(truth): both [N, C, H, W], truth one-hot -> scalar; 0 if none counts."""
     return -(log_probabilities * truth).sum() / truth.sum().clamp(min=1)
+
+
+def focal_cross_entropy(
+    log_probabilities: Tensor, truth: Tensor, focal: float, smoothing: float, weights: Tensor | None
+) -> Tensor:
+    """Mean over counted pixels of w(truth) * sum over classes of q * (1 - p)^focal * -log p; 0 if none counts.
+
+    log_probabilities and truth (one-hot) [N, C, H, W] -> scalar. q is 1 - smoothing for the truth plus smoothing / C
+    for every class (label smoothing, Szegedy et al. 2016, arXiv:1512.00567, section 7); focal is gamma of the focal
+    loss (Lin et al. 2017, arXiv:1708.02002, equation 4); weights [C], of the true class, or None for 1.
+    """
+    counted = truth.sum(1, keepdim=True)  # [N, 1, H, W], 0 where ignored
+    aim = (1 - smoothing) * truth + smoothing / truth.shape[1] * counted
+    each = -aim * log_probabilities
+    if focal:
+        # at p = 1 the gradient of (1 - p)^gamma with a gamma below 1 has no limit
+        each = each * (1 - log_probabilities.exp()).clamp(min=1e-6) ** focal
+    if weights is not None:
+        each = each * (truth * weights[:, None, None]).sum(1, keepdim=True)
+    return each.sum() / counted.sum().clamp(min=1)
+
+
+def class_weights(counts: NDArray[np.int64], power: float) -> Tensor:
+    """Weights in proportion to frequency^-power, of mean 1 over the pixels counted: pixels of each class -> [C].
+
+    A class without a pixel has 0: no label is of it.
+    """
+    shares = counts / counts.sum()
+    weights = np.where(shares > 0, np.where(shares > 0, shares, 1.0) ** -power, 0.0)
+    return torch.from_numpy(weights / (shares * weights).sum()).float()
 
 
 def soft_dice(probabilities: Tensor, truth: Tensor) -> Tensor:
@@ -38,30 +70,59 @@ def soft_dice(probabilities: Tensor, truth: Tensor) -> Tensor:
     return missing
 
 
-def segmentation_loss(scores: Tensor | list[Tensor], labels: Tensor, dice: float) -> Tensor:
+def segmentation_loss(
+    scores: Tensor | list[Tensor],
+    labels: Tensor,
+    dice: float,
+    focal: float = 0.0,
+    smoothing: float = 0.0,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Cross-entropy + dice * soft Dice; several supervised levels weigh 1, 1/2, 1/4, ... (normalised).
+
+    focal, smoothing and weights: see `focal_cross_entropy`; soft Dice knows nothing of them.
 
     scores [N, C, H, W], or a list of them, finest first; labels int64 [N, H, W], class indices or IGNORE. Labels of
     a coarser level are every 2nd, 4th, ... label, from the middle of each cell.
     """
     levels = scores if isinstance(scores, list) else [scores]
-    weights = [0.5**i for i in range(len(levels))]
+    parts = [0.5**i for i in range(len(levels))]
     total = torch.zeros((), device=labels.device)
-    for i, (weight, each) in enumerate(zip(weights, levels, strict=True)):
-        at = _coarser(labels, 2**i, each.shape[2:])
+    for i, (part, each) in enumerate(zip(parts, levels, strict=True)):
+        at = _coarser(labels, 2**i, each.shape[2:], IGNORE)
         truth = one_hot(at, each.shape[1])  # [N, C, H, W]
         log_p = F.log_softmax(torch.where((at != IGNORE)[:, None], each.float(), 0.0), dim=1)
-        loss = cross_entropy(log_p, truth)
+        if focal or smoothing or weights is not None:
+            loss = focal_cross_entropy(log_p, truth, focal, smoothing, weights)
+        else:
+            loss = cross_entropy(log_p, truth)
         if dice:
             loss = loss + dice * soft_dice(log_p.exp(), truth)
-        total = total + weight / sum(weights) * loss
+        total = total + part / sum(parts) * loss
     return total
 
 
-def _coarser(labels: Tensor, step: int, size: torch.Size) -> Tensor:
-    """Labels [N, H, W] at every `step`-th pixel, from the middle of each cell, [N, *size]; IGNORE beyond the image."""
+def distillation_loss(scores: Tensor | list[Tensor], taught: Tensor) -> Tensor:
+    """Cross-entropy of scores to teachers' probabilities (Hinton et al. 2015, arXiv:1503.02531, at temperature 1).
+
+    The mean over all pixels of -sum over classes of taught * log p, annotated or not: here a score counts where labels
+    are IGNORE, too. scores [N, C, H, W], or a list as in `segmentation_loss`; taught [N, C, H, W] -> scalar.
+    """
+    levels = scores if isinstance(scores, list) else [scores]
+    parts = [0.5**i for i in range(len(levels))]
+    total = torch.zeros((), device=taught.device)
+    for i, (part, each) in enumerate(zip(parts, levels, strict=True)):
+        aim = _coarser(taught, 2**i, each.shape[2:], 0.0)
+        inside = aim.sum(1, keepdim=True) > 0
+        log_p = F.log_softmax(torch.where(inside, each.float(), 0.0), dim=1)
+        total = total - part / sum(parts) * (aim * log_p).sum() / aim.sum()
+    return total
+
+
+def _coarser(maps: Tensor, step: int, size: torch.Size, beyond: float) -> Tensor:
+    """Maps [..., H, W] at every `step`-th pixel, from the middle of each cell, [..., *size]; `beyond` the image."""
     if step == 1:
-        return labels
-    sampled = labels[:, step // 2 :: step, step // 2 :: step]
-    below, beside = size[0] - sampled.shape[1], size[1] - sampled.shape[2]
-    return F.pad(sampled, (0, beside, 0, below), value=IGNORE)
+        return maps
+    sampled = maps[..., step // 2 :: step, step // 2 :: step]
+    below, beside = size[0] - sampled.shape[-2], size[1] - sampled.shape[-1]
+    return F.pad(sampled, (0, beside, 0, below), value=beyond)

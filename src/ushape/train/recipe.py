@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
 from ushape.data.classes import grouping
 from ushape.errors import RecipeError, UshapeError, nearest
+from ushape.train.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -19,16 +21,27 @@ class Recipe:
     Data: grouping; mpp, pixel size in µm that images are resampled to; normalise, `stain` brings every image to a
     common strength of stain; crop, side in px; balanced, share of class-balanced crops; stain, strength of the stain
     jitter; scale, reach of the zoom (windows of 1 / (1 + scale) to 1 + scale times the crop); sharpness, largest
-    blur, and sharpening by the same, in px.
+    blur, and sharpening by the same, in px; elastic, standard deviation in px of the displacements of an elastic
+    deformation, on a grid of 3 x 3 over the crop.
 
-    Network: pretrained, `imagenet` starts a timm encoder from ImageNet weights (others start from random ones anyway).
+    Network: pretrained, `imagenet` starts a timm encoder from ImageNet weights (others start from random ones anyway);
+    the path of a run or of a file of weights starts from all of those that fit, but for the head's.
 
-    Optimisation: steps of batch crops; shards, parts of
-    a batch that are computed apart (batch normalisation sees one part; the result does not depend on how many
-    threads compute them); AdamW with a one-cycle schedule to `rate` after a share `warmup` of the steps;
-    clip, largest norm of the gradient; ema, decay of the averaged weights that are evaluated and kept; dice, weight
-    of the soft Dice loss beside cross-entropy. Choice: validations, how many times the validation patients are
-    looked at, evenly over the last half of the steps. tta: test-time augmentation of the final evaluation.
+    Teachers (see `ushape.train.teaching`): teacher, the path of a run, of a file of weights, or of a folder with runs
+    in it; distil, weight of the cross-entropy to their mean probabilities; unlabelled, the path of images without
+    masks, whose crops are a share unlabelled_share of each batch.
+
+    Optimisation: steps of batch crops; shards, parts of a batch that are computed apart (batch normalisation sees one
+    part; the result does not depend on how many threads compute them); AdamW with a schedule (see
+    `ushape.train.schedule`) that is at `rate` after a share `warmup` of the steps; clip, largest norm of the gradient;
+    ema, decay of the averaged weights that are evaluated and kept.
+
+    Loss (see `ushape.train.losses`): dice, weight of the soft Dice loss beside cross-entropy; focal, gamma of the focal
+    loss in place of cross-entropy (0: none); smoothing, of labels; class_weight, p of weights in proportion to a
+    class's share of the training pixels to the power -p (0: none).
+
+    Choice: validations, how many times the validation patients are looked at, evenly over the last half of the steps.
+    tta: test-time augmentation of the final evaluation.
     precision: auto takes bfloat16 where the device computes it fast.
     """
 
@@ -40,16 +53,25 @@ class Recipe:
     stain: float = 0.3
     scale: float = 0.5
     sharpness: float = 0.8
-    pretrained: Literal["none", "imagenet"] = "none"
+    elastic: float = 0.0
+    pretrained: str = "none"
     steps: int = 800
     batch: int = 16
     shards: int = 4
     rate: float = 2e-3
+    schedule: Schedule = "one-cycle"
     warmup: float = 0.15
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.99
     dice: float = 1.0
+    focal: float = 0.0
+    smoothing: float = 0.0
+    class_weight: float = 0.0
+    teacher: str = "none"
+    distil: float = 1.0
+    unlabelled: str = "none"
+    unlabelled_share: float = 0.25
     validations: int = 6
     tta: Literal["none", "flips", "d4"] = "d4"
     precision: Literal["auto", "float32", "bf16"] = "auto"
@@ -61,16 +83,51 @@ class Recipe:
             raise RecipeError(str(error)) from None
         bounds: dict[str, tuple[float, float]] = {
             "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "scale": (0, 3),
-            "sharpness": (0, 10),
+            "sharpness": (0, 10), "elastic": (0, 100),
             "steps": (1, 10**7), "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9),
             "weight_decay": (0, 1),
-            "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "validations": (1, 1000),
+            "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "focal": (0, 10), "smoothing": (0, 0.5),
+            "class_weight": (0, 2), "distil": (0, 100), "unlabelled_share": (0, 1),
+            "validations": (1, 1000),
         }  # fmt: skip
         check_bounds(self, bounds)
         check_shards(self.batch, self.shards)
+        self._check_teaching()
+
+    @property
+    def unlabelled_crops(self) -> int:
+        """How many of a shard's crops are of images without masks."""
+        return round(self.unlabelled_share * self.batch / self.shards) if self.unlabelled != "none" else 0
+
+    def _check_teaching(self) -> None:
+        """RecipeError where a key about teachers has no effect without another."""
+        if self.teacher == "none" and self.unlabelled != "none":
+            raise RecipeError("recipe: unlabelled has no effect without a teacher: add teacher=PATH, or leave it out")
+        if self.teacher != "none" and not self.distil:
+            raise RecipeError("recipe: teacher has no effect with distil=0: give a weight above 0, or leave it out")
+        if self.unlabelled != "none" and not 0 < self.unlabelled_crops < self.batch // self.shards:
+            raise RecipeError(
+                f"recipe: unlabelled_share={self.unlabelled_share:g} of a shard's {self.batch // self.shards} crops "
+                f"(batch / shards) is {self.unlabelled_crops}: give a share that leaves some of both kinds"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def told(self) -> dict[str, Any]:
+        """As `to_dict`, of each path the last part alone: for what leaves this machine."""
+        return self.to_dict() | {key: Path(getattr(self, key)).name for key in PATHS}
+
+
+PATHS = ("pretrained", "teacher", "unlabelled")
+"""Keys that name files or folders; `none` (and `imagenet`) are words."""
+
+
+def with_full_paths(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths: a run goes on from any folder."""
+    given = {key: getattr(recipe, key) for key in PATHS}
+    full: dict[str, Any] = {k: str(Path(v).resolve()) for k, v in given.items() if v not in ("none", "imagenet")}
+    return replace(recipe, **full)
 
 
 def make_recipe(values: object, base: Recipe | None = None, where: str = "recipe") -> Recipe:

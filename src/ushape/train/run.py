@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from ushape import __version__
 from ushape.data.rois import Roi, find_rois
-from ushape.errors import RecipeError, RunError, SpecError, UshapeError
+from ushape.errors import RunError, UshapeError
 from ushape.files import read_yaml, write_text, write_yaml
 from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
-from ushape.nets.unet import build
 from ushape.train.places import at_hand
 from ushape.train.recipe import Recipe, make_recipe
+from ushape.train.sources import sources
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +53,10 @@ class RunPlan:
     validation_data: Path | None = None
     mpp: float | None = None
 
+    def patients(self, part: str) -> list[str]:
+        """Patients of `train`, `validation` or `test`, sorted."""
+        return sorted({roi.patient for roi in getattr(self, part)})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data that identifies the run: equal dictionaries are the same run."""
         return {
@@ -65,28 +69,9 @@ class RunPlan:
             "data": str(self.data.resolve()),
             "validation_data": str(self.validation_data.resolve()) if self.validation_data else None,
             "mpp": self.mpp,
+            "sources": sources(self.recipe, self.patients("test"), self.patients("validation"), self.mpp),
             "rois": {part: [roi.name for roi in getattr(self, part)] for part in PARTS},
         }
-
-
-def pretrained(spec: Spec, recipe: Recipe) -> str | None:
-    """The weights that a network starts from, as `build` takes them: only a timm encoder has any."""
-    return recipe.pretrained if recipe.pretrained != "none" and spec.encoder.name.startswith("timm:") else None
-
-
-def check_trainable(specs: Sequence[Spec], recipe: Recipe, classes: int) -> None:
-    """SpecError where a network cannot be built, has no such weights, or scores a smaller area than the labels.
-
-    RecipeError where `pretrained` has no effect on any of the networks.
-    """
-    for spec in specs:
-        if build(spec, classes=classes, pretrained=pretrained(spec, recipe)).shrink:
-            raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
-    if recipe.pretrained != "none" and not any(pretrained(spec, recipe) for spec in specs):
-        raise RecipeError(
-            f"recipe: pretrained={recipe.pretrained} has no effect on {specs[0].name}: give a spec with "
-            "encoder=timm:NAME, or leave it out"
-        )
 
 
 def open_run(folder: Path, plan: RunPlan) -> None:
@@ -122,7 +107,7 @@ def read_run(folder: Path) -> RunPlan:
         folders["validation"] = at_hand(data["validation_data"] or data["data"])
         found = {path: {roi.name: roi for roi in find_rois(path, data["mpp"])} for path in set(folders.values())}
         parts = {part: tuple(found[folders[part]][name] for name in data["rois"][part]) for part in PARTS}
-        return RunPlan(
+        plan = RunPlan(
             spec=from_dict(data["spec"]),
             recipe=make_recipe(data["recipe"]),
             seed=data["seed"],
@@ -131,8 +116,16 @@ def read_run(folder: Path) -> RunPlan:
             mpp=data["mpp"],
             **parts,
         )
+        told, there = data["sources"], plan.to_dict()["sources"]
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.yaml'}: is no run of ushape, or its ROIs are gone ({error!r})") from error
+    if told != there:
+        key, old, new = _difference(told, there)
+        raise RunError(
+            f"{folder}: its {key} is not what it began with ({_short(old)}, now {_short(new)}): put that back, or "
+            "begin another run"
+        )
+    return plan
 
 
 def _difference(old: object, new: object, key: str = "content") -> tuple[str, object, object]:

@@ -92,10 +92,13 @@ class Trial:
 def make_search(recipe: Recipe, trials: int, steps: int | None) -> Search:
     """A search of `trials` short runs, by default of a quarter of the recipe's steps.
 
-    RunError where optuna is not installed, for fewer than 2 trials, and for steps outside 1 to the recipe's.
+    RunError where optuna is not installed, with a teacher, for fewer than 2 trials, and for steps outside 1 to the
+    recipe's.
     """
     if importlib.util.find_spec("optuna") is None:
         raise RunError("--tune needs optuna: pip install 'ushape[tune]'")
+    if recipe.teacher != "none":
+        raise RunError("--tune has no test patients to keep teachers from: leave it out, or the recipe's teacher")
     if trials < 2:
         raise RunError(f"--tune-trials {trials}: the first is the recipe's own rate: give at least 2")
     if steps is not None and not 1 <= steps <= recipe.steps:
@@ -217,7 +220,8 @@ class _Watched:
 def _try(
     plan: RunPlan, folder: Path, watched: _Watched, lanes: Lanes, device: torch.device, save_every: float
 ) -> Trial:
-    from ushape.train.loop import Diverged, train
+    from ushape.train.fitting import Diverged
+    from ushape.train.loop import train
     from ushape.train.steps import read_log
 
     rate, last = plan.recipe.rate, look_steps(plan.recipe.steps)[-1]

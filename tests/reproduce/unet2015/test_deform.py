@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ushape.reproduce.unet2015.deform import draw_coarse, elastic, placed, read
+from ushape.data.deform import draw_coarse, elastic, read
+from ushape.reproduce.unet2015.deform import placed
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ushape.data.deform import read
 from ushape.nets.device import autocast, pick_precision
 from ushape.nets.unet import Network
-from ushape.reproduce.unet2015.deform import placed, read
+from ushape.reproduce.unet2015.deform import placed
 from ushape.reproduce.unet2015.overlap import overlap_tile
 from ushape.reproduce.unet2015.stack import INTERIOR
 

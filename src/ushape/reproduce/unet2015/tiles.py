@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ushape.data.deform import draw_coarse, elastic, read
 from ushape.reproduce.unet2015.borders import weight_maps
-from ushape.reproduce.unet2015.deform import draw_coarse, elastic, placed, read
+from ushape.reproduce.unet2015.deform import placed
 from ushape.reproduce.unet2015.settings import Settings
 from ushape.reproduce.unet2015.stack import Stack
 

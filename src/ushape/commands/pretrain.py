@@ -1,0 +1,31 @@
+"""`ushape pretrain`: a network that learns from images without masks, to start others from."""
+
+from __future__ import annotations
+
+import argparse
+
+from ushape.commands.shared import Bar, say
+from ushape.errors import RecipeError
+
+
+def pretrain(options: argparse.Namespace) -> None:
+    """Pretrain one network."""
+    from ushape.data.images import find_images
+    from ushape.nets.device import pick_device
+    from ushape.nets.spec import parse
+    from ushape.threads import Lanes, cores
+    from ushape.train.pretrain import make_pretrain_recipe
+    from ushape.train.pretrain import pretrain as run_pretraining
+    from ushape.train.recipe import read_settings
+
+    settings = read_settings(options.set or [])
+    if options.steps is not None:
+        if "steps" in settings:
+            raise RecipeError("--steps and --set steps= both set the steps: keep one of them")
+        settings["steps"] = options.steps
+    recipe = make_pretrain_recipe(settings, "--set")
+    spec, pictures = parse(options.spec), find_images(options.data, options.mpp)
+    device, count = pick_device(options.device), min(options.threads or cores(), recipe.shards)
+    with Lanes(count) as lanes, Bar("steps", recipe.steps, "loss") as advance:
+        run_pretraining(spec, pictures, options.out, recipe, options.seed, lanes, device, advance, options.save_every)
+    say(f"weights: {options.out / 'weights.safetensors'}; start from them with --set pretrained={options.out}")

@@ -1,0 +1,160 @@
+"""Images without masks: found in a folder, and their pixels at the pixel size that a network works at.
+
+Images of one slide (one name up to `_`) are brought to a common strength of stain together, as small tiles hold too
+little tissue to tell it, and lie in one memory-mapped file of the cache: a thousand tiles of ten slides are ten files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from PIL import Image
+
+from ushape.data.augment import Bytes, CropSettings, Float, change, draw_side
+from ushape.data.rois import (
+    IMAGE_FOLDERS,
+    SUFFIXES,
+    image_files,
+    image_folder,
+    patient_of,
+    pixel_size,
+    read_image,
+    resample_image,
+    resampled_size,
+)
+from ushape.data.stain import restained, strength_matrix
+from ushape.errors import DataError
+from ushape.files import cache_folder, content_hash, replacing
+
+_CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image without a mask. `mpp`: the file's pixel size in µm."""
+
+    name: str
+    path: Path
+    mpp: float
+
+    @property
+    def patient(self) -> str:
+        return patient_of(self.name)
+
+    @property
+    def slide(self) -> str:
+        return self.name.split("_")[0]
+
+
+def find_images(folder: Path, mpp: float | None = None) -> list[Picture]:
+    """All images of a folder, or of its folder of images where it has the BCSS layout, sorted by name.
+
+    `mpp`: pixel size where a name does not give it. DataError: no such folder, no image, no pixel size.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    where = image_folder(folder) if any((folder / name).is_dir() for name in IMAGE_FOLDERS) else folder
+    files = image_files(where)
+    if not files:
+        raise DataError(f"{where}: holds no image ({', '.join(SUFFIXES)})")
+    made = [Picture(name, path, pixel_size(name, mpp)) for name, path in files.items()]
+    return sorted(made, key=lambda picture: (picture.slide, picture.name))
+
+
+def fingerprint(pictures: Sequence[Picture]) -> str:
+    """SHA-256 over names and contents of images."""
+    digest = hashlib.sha256()
+    for each in pictures:
+        digest.update(f"{each.name}\0{content_hash(each.path)}\0".encode())
+    return digest.hexdigest()
+
+
+def open_images(pictures: Sequence[Picture], mpp: float, normalise: str) -> list[Bytes]:
+    """Their pixels at `mpp` µm per pixel, each uint8 [H, W, 3]; `normalise`: `stain`, slide by slide, or `none`.
+
+    In the order of `find_images`. DataError where a file is damaged.
+    """
+    made: list[Bytes] = []
+    for _, group in groupby(pictures, key=lambda picture: picture.slide):
+        made += _open_slide(list(group), mpp, normalise)
+    return made
+
+
+def _open_slide(pictures: list[Picture], mpp: float, normalise: str) -> list[Bytes]:
+    path = _cache_file(pictures, mpp, normalise)
+    if not path.is_file():
+        images = [resample_image(read_image(p.path), p.mpp, mpp) for p in pictures]
+        flat = np.concatenate([image.reshape(-1, 1, 3) for image in images])  # [P, 1, 3]
+        if normalise == "stain":
+            flat = restained(flat, strength_matrix(flat))
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, flat[:, 0])
+    pixels = cast(Bytes, np.load(path, mmap_mode="r"))
+    made, start = [], 0
+    for picture in pictures:
+        width, height = resampled_size(_size(picture.path), picture.mpp, mpp)
+        made.append(pixels[start : start + height * width].reshape(height, width, 3))
+        start += height * width
+    return made
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height of an image that was decoded before, from its header alone."""
+    with Image.open(path) as image:
+        return image.size
+
+
+def _cache_file(pictures: list[Picture], mpp: float, normalise: str) -> Path:
+    parts = ["images", str(_CACHE_VERSION), f"{mpp:.6g}", normalise]
+    for each in pictures:
+        stat = each.path.stat()
+        parts += [str(each.path.resolve()), f"{each.mpp:.6g}", str(stat.st_size), str(stat.st_mtime_ns)]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    return cache_folder() / f"{key}-images.npy"
+
+
+class ImageCrops:
+    """Crops of images without masks: a patient, an image of that patient, a place, each at random.
+
+    `maps`: for each image amounts, uint8 [H, W, C], that are cropped and changed with it. DataError where an image is
+    smaller than the smallest window of the zoom.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        images: Sequence[Bytes],
+        settings: CropSettings,
+        seed: int,
+        maps: Sequence[Bytes] | None = None,
+    ) -> None:
+        self.images, self.settings, self.seed, self.maps = list(images), settings, seed, maps
+        for picture, image in zip(pictures, images, strict=True):
+            if min(image.shape[:2]) < settings.smallest:
+                raise DataError(
+                    f"{picture.path}: is {image.shape[1]} x {image.shape[0]} px at the pixel size of training, smaller "
+                    f"than the smallest window of {settings.smallest} (crop={settings.size} / (1 + scale)): set "
+                    "crop to less or scale to more"
+                )
+        patients = sorted({p.patient for p in pictures})
+        self._of = [[i for i, p in enumerate(pictures) if p.patient == patient] for patient in patients]
+
+    def draw(self, step: int, place: int) -> tuple[Float, Bytes | None]:
+        """Crop number `place` of the batch of `step`: light float32 [S, S, 3], 0 to 1, and its map uint8 [S, S, C]."""
+        at = (self.seed, step, place)
+        rng = np.random.default_rng(at)
+        images = self._of[rng.integers(len(self._of))]
+        number = images[rng.integers(len(images))]
+        height, width = self.images[number].shape[:2]
+        side = min(draw_side(self.settings, rng), height, width)
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        window = np.s_[top : top + side, left : left + side]
+        maps = [] if self.maps is None else [self.maps[number][window]]
+        light, changed = change(self.images[number][window], maps, self.settings, rng, at)
+        return light, changed[0] if changed else None

@@ -1,0 +1,105 @@
+"""What a run starts from or learns from beside its ROIs, and the guard that no patient it is tested on is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from ushape.data.classes import grouping
+from ushape.data.images import find_images, fingerprint
+from ushape.errors import DataError, RunError
+from ushape.files import content_hash
+from ushape.nets.weights import PRETRAINING, read_about, weights_file
+from ushape.train.recipe import Recipe
+
+Patients = Collection[str]
+
+
+def sources(recipe: Recipe, test: Patients, validation: Patients, mpp: float | None) -> dict[str, Any]:
+    """Hashes of all that the recipe names by a path, as a run with these patients uses it; empty where it names none.
+
+    mpp: pixel size of unlabelled images whose names do not say it.
+    RunError or DataError where something is missing, or holds patients of whom the run must not know.
+    """
+    found: dict[str, Any] = {}
+    if recipe.pretrained not in ("none", "imagenet"):
+        file = weights_file(Path(recipe.pretrained))
+        _refuse_known(file, read_about(file), test)
+        found["pretrained"] = content_hash(file)
+    if recipe.teacher != "none":
+        found["teacher"] = {str(file): content_hash(file) for file in find_teachers(recipe, test, validation)}
+    if recipe.unlabelled != "none":
+        images = find_images(Path(recipe.unlabelled), mpp)
+        both = sorted({image.patient for image in images} & {*test, *validation})
+        if both:
+            raise DataError(
+                f"{recipe.unlabelled}: has images of patient {both[0]}, whom this run is tested or validated on "
+                f"({len(both)} in all): a leak; move their images away"
+            )
+        found["unlabelled"] = fingerprint(images)
+    return found
+
+
+def find_teachers(recipe: Recipe, test: Patients, validation: Patients) -> list[Path]:
+    """The files of weights below the recipe's `teacher` that this run may learn from, sorted.
+
+    Left out is a network that was trained on a test or validation patient of the run, or whose checkpoint was chosen
+    on a test patient. RunError where none is left, or where one sees images or classes otherwise than this run.
+    """
+    files = _weights_below(Path(recipe.teacher))
+    abouts = {file: read_about(file) for file in files}
+    kept = [
+        file
+        for file, about in abouts.items()
+        if not {*about.get("trained_on", ())} & {*test, *validation} and not {*about.get("validated_on", ())} & {*test}
+    ]
+    if not kept:
+        raise RunError(
+            f"{recipe.teacher}: each of its {len(files)} networks knows a patient whom this run is tested or validated "
+            "on: give teachers that were trained without them"
+        )
+    for file in kept:
+        _check_teacher(file, abouts[file], recipe)
+    return kept
+
+
+def known_patients(recipe: Recipe, test: Patients, validation: Patients, mpp: float | None) -> dict[str, set[str]]:
+    """Patients that a run knows by way of its sources: those `trained_on`, and those `validated_on`."""
+    files = find_teachers(recipe, test, validation) if recipe.teacher != "none" else []
+    if recipe.pretrained not in ("none", "imagenet"):
+        files = [*files, weights_file(Path(recipe.pretrained))]
+    abouts = [read_about(file) for file in files]
+    known = {key: {p for about in abouts for p in about.get(key, ())} for key in ("trained_on", "validated_on")}
+    if recipe.unlabelled != "none":
+        known["trained_on"] |= {image.patient for image in find_images(Path(recipe.unlabelled), mpp)}
+    return known
+
+
+def _weights_below(path: Path) -> list[Path]:
+    """A file of weights, a run's, or those of all runs below a folder; RunError where there are none."""
+    if not path.is_dir() or weights_file(path).exists():
+        return [weights_file(path)]
+    files = sorted(path.rglob("weights.safetensors"))
+    if not files:
+        raise RunError(f"{path}: holds no finished run: give a run, a file of weights, or a folder with runs in it")
+    return files
+
+
+def _refuse_known(file: Path, about: dict[str, Any], test: Patients) -> None:
+    both = sorted({*about.get("trained_on", ()), *about.get("validated_on", ())} & {*test})
+    if both:
+        raise RunError(
+            f"{file}: was trained on patient {both[0]}, whom this run is tested on ({len(both)} in all): a leak; give "
+            "weights that were made without the test patients"
+        )
+
+
+def _check_teacher(file: Path, about: dict[str, Any], recipe: Recipe) -> None:
+    if PRETRAINING in about or "grouping" not in about:
+        raise RunError(f"{file}: cannot teach, as it has no classes of tissue: give a network that `ushape train` made")
+    mine = {"grouping": grouping(recipe.grouping).id, "mpp": recipe.mpp, "normalise": recipe.normalise}
+    theirs = {"grouping": about["grouping"]["id"], "mpp": about["mpp"], "normalise": about["normalise"]}
+    for key, value in mine.items():
+        if theirs[key] != value:
+            raise RunError(f"{file}: cannot teach with {key}={value}, as it was trained with {key}={theirs[key]}")

@@ -1,0 +1,73 @@
+"""What teachers make of the images that a run learns from: their mean probabilities, computed once, kept in the cache.
+
+A network that learns the mean of several comes near to all of them together (Hinton et al. 2015, arXiv:1503.02531,
+section 1); on images without masks that mean stands for the labels (Lee 2013, pseudo-labels; soft here, as in Xie et
+al. 2020, arXiv:1911.04252). Images are predicted whole, not crop by crop, with the recipe's test-time augmentation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from ushape.data.augment import Bytes
+from ushape.files import cache_folder, content_hash, replacing
+from ushape.nets.device import pick_precision
+from ushape.nets.weights import load_weights
+from ushape.predict.engine import Predictor
+from ushape.threads import Lanes
+from ushape.train.recipe import Recipe
+
+_CACHE_VERSION = 1
+
+
+class Teachers:
+    """The networks of some files of weights. `classes`: how many they tell apart."""
+
+    def __init__(self, files: Sequence[Path], recipe: Recipe, classes: int, lanes: Lanes, device: torch.device) -> None:
+        self.files, self.recipe, self.classes, self.lanes, self.device = files, recipe, classes, lanes, device
+        self.precision = pick_precision(recipe.precision, device)
+
+    def maps(self, images: Sequence[Bytes]) -> list[Bytes]:
+        """For RGB images uint8 [H, W, 3] the mean probabilities uint8 [H, W, classes], 255 for 1, memory-mapped.
+
+        Those of one call lie in one file of the cache, under the hashes of weights and images.
+        """
+        path = self._cache_file(images)
+        if not path.is_file():
+            flat = np.concatenate([self._mean(image).reshape(-1, self.classes) for image in images])
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.save(file, flat)
+        flat = cast(Bytes, np.load(path, mmap_mode="r"))
+        made, start = [], 0
+        for image in images:
+            height, width = image.shape[:2]
+            made.append(flat[start : start + height * width].reshape(height, width, self.classes))
+            start += height * width
+        return made
+
+    def _mean(self, image: Bytes) -> Bytes:
+        first, *others = self._predictors
+        total = first.probabilities(image)  # [C, H, W]
+        for predictor in others:
+            total = total + predictor.probabilities(image)
+        return np.rint(np.moveaxis(total * (255 / len(self.files)), 0, -1)).astype(np.uint8)
+
+    @cached_property
+    def _predictors(self) -> list[Predictor]:
+        """Loaded when the cache does not have something: a run that goes on needs none."""
+        nets = [load_weights(file).net for file in self.files]
+        return [Predictor(net, self.device, self.precision, self.lanes, self.recipe.tta) for net in nets]
+
+    def _cache_file(self, images: Sequence[Bytes]) -> Path:
+        told = [str(_CACHE_VERSION), self.recipe.tta, self.precision, self.device.type]
+        digest = hashlib.sha256("\0".join([*told, *(content_hash(file) for file in self.files)]).encode())
+        for image in images:
+            digest.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())
+        return cache_folder() / f"{digest.hexdigest()[:24]}-taught.npy"

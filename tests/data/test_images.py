@@ -1,0 +1,81 @@
+"""Images without masks: found, opened slide by slide, cropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ushape.data.augment import CropSettings
+from ushape.data.images import ImageCrops, find_images, fingerprint, open_images
+from ushape.data.stain import normalise
+from ushape.errors import DataError
+
+NAMES = [f"TCGA-A1-A0S{s}-DX1_tile{i:04}_MPP-1.2000" for s in "AB" for i in range(3)]
+
+
+@pytest.fixture
+def tiles(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(NAMES):
+        Image.fromarray(rng.integers(60, 250, (30 + 2 * i, 40, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_tiles_are_opened_as_they_are(tiles: Path) -> None:
+    pictures = find_images(tiles)
+    assert [p.name for p in pictures] == NAMES
+    assert {p.patient for p in pictures} == {"TCGA-A1-A0SA", "TCGA-A1-A0SB"}
+    for _ in range(2):  # made, and from the cache
+        for picture, image in zip(pictures, open_images(pictures, 1.2, "none"), strict=True):
+            assert np.array_equal(image, read(picture.path))
+    assert [i.shape for i in open_images(pictures, 2.4, "none")] == [(15 + i, 20, 3) for i in range(6)]
+
+
+def test_tiles_of_a_slide_share_their_strength_of_stain(tiles: Path) -> None:
+    pictures = find_images(tiles)
+    made = open_images(pictures, 1.2, "stain")
+    together = normalise(np.concatenate([read(p.path).reshape(-1, 1, 3) for p in pictures[:3]]))
+    assert np.array_equal(np.concatenate([m.reshape(-1, 3) for m in made[:3]]), together[:, 0])
+
+
+def test_crops_are_pure_and_take_their_map_with_them(tiles: Path) -> None:
+    pictures = find_images(tiles)
+    images = open_images(pictures, 1.2, "none")
+    maps = [np.stack([image[..., i] for i in (0, 1, 2, 0, 1)], -1) for image in images]
+    settings = CropSettings(32, 0.0, 0.0, 0.5, elastic=3.0)
+    crops = [ImageCrops(pictures, images, settings, 5, maps) for _ in range(2)]
+    for step in range(20):
+        (light, amounts), again = crops[0].draw(step, 1), crops[1].draw(step, 1)
+        assert amounts is not None
+        assert light.tobytes() == again[0].tobytes()
+        np.testing.assert_allclose(amounts, np.rint(light * 255)[..., [0, 1, 2, 0, 1]], atol=1)
+    assert ImageCrops(pictures, images, settings, 5).draw(0, 0)[1] is None
+
+
+def test_an_image_smaller_than_the_zooms_smallest_window_is_refused(tiles: Path) -> None:
+    pictures = find_images(tiles)
+    images = open_images(pictures, 1.2, "none")
+    ImageCrops(pictures, images, CropSettings(45, 0.0, 0.0, 0.5), 0).draw(0, 0)
+    with pytest.raises(DataError, match=r"is 40 x 30 px .*smaller than the smallest window of 31"):
+        ImageCrops(pictures, images, CropSettings(46, 0.0, 0.0, 0.5), 0)
+
+
+def test_the_fingerprint_is_of_names_and_contents(tiles: Path) -> None:
+    before = fingerprint(find_images(tiles))
+    assert fingerprint(find_images(tiles)) == before
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tiles / f"{NAMES[0]}.png")
+    assert fingerprint(find_images(tiles)) != before
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        find_images(tmp_path / "gone")
+    with pytest.raises(DataError, match="holds no image"):
+        find_images(tmp_path)

@@ -1,0 +1,176 @@
+"""Pretraining: blocks are hidden and restored; others start from its weights, and nothing takes them for a result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ushape.data.images import find_images
+from ushape.data.rois import find_rois
+from ushape.errors import RecipeError, RunError
+from ushape.files import read_yaml
+from ushape.nets.spec import parse
+from ushape.nets.weights import PRETRAINING, load_tensors, load_weights, read_about
+from ushape.threads import Lanes
+from ushape.train.loop import train
+from ushape.train.pretrain import PretrainRecipe, hide, make_pretrain_recipe, pretrain, restoring_loss
+from ushape.train.recipe import Recipe
+from ushape.train.run import RunPlan, open_run, read_run
+from ushape.train.start import start_network
+from ushape.train.steps import read_log
+
+CPU = torch.device("cpu")
+SPEC = "unet[width=4,levels=3]"
+RECIPE = PretrainRecipe(crop=48, batch=4, shards=2, steps=12, block=8)
+
+
+def run(phantom: Path, folder: Path, lanes: int = 1, **more: Any) -> Path:
+    with Lanes(lanes) as pool:
+        pretrain(parse(SPEC), find_images(phantom)[:4], folder, RECIPE, 0, pool, CPU, **more)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network pretrained on the first four patients."""
+    return run(phantom, tmp_path_factory.mktemp("pretrain") / "run")
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "weights.safetensors").read_bytes()
+
+
+# -- the task --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "block", "share"), [(64, 16, 0.5), (50, 16, 0.3), (48, 8, 0.01), (32, 16, 0.99)])
+def test_a_share_of_the_blocks_is_hidden_whole(size: int, block: int, share: float):
+    made = hide(size, block, share, np.random.default_rng(0))
+    assert made.shape == (size, size)
+    assert 0 < made.mean() < 1
+    side = -(-size // block)
+    blocks = [made[y : y + block, x : x + block] for y in range(0, size, block) for x in range(0, size, block)]
+    assert all(each.all() or not each.any() for each in blocks)
+    assert sum(each.all() for each in blocks) == min(max(1, round(share * side**2)), side**2 - 1)
+
+
+def test_the_loss_is_the_mean_error_of_hidden_pixels_alone():
+    scores, aim = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(2, 3, 8, 8)
+    hidden = torch.zeros(2, 8, 8, dtype=torch.bool)
+    hidden[0, :4] = True
+    expected = scores[0, :, :4].abs().mean()
+    torch.testing.assert_close(restoring_loss(scores, aim, hidden), expected)
+    scores[1] = torch.inf
+    torch.testing.assert_close(restoring_loss([scores, scores[:, :, ::2, ::2]], aim, hidden), expected)
+
+
+def test_the_loss_falls_and_the_weights_tell_of_it(pretrained: Path, phantom: Path):
+    losses = read_log(pretrained / "log.csv")["loss"]
+    assert len(losses) == 12
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])
+    about = read_about(pretrained)
+    assert about[PRETRAINING] == "masked image modelling"
+    assert about["trained_on"] == sorted({p.patient for p in find_images(phantom)[:4]})
+    assert sorted(p.name for p in pretrained.iterdir()) == ["log.csv", "pretrain.yaml", "weights.safetensors"]
+
+
+def test_lanes_and_interruptions_change_no_bit(tmp_path: Path, phantom: Path, pretrained: Path):
+    def stop(step: int, loss: float) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(phantom, tmp_path / "run", progress=stop)
+    assert (tmp_path / "run" / "state.safetensors").exists()
+    assert weights(run(phantom, tmp_path / "run", lanes=2)) == weights(pretrained)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [({"hidden": 0.0}, "hidden"), ({"block": 90}, "block"), ({"dice": 1}, "unknown key")]
+)
+def test_keys_are_checked(values: dict[str, Any], told: str):
+    with pytest.raises(RecipeError, match=told):
+        make_pretrain_recipe(values)
+
+
+# -- starting from it ------------------------------------------------------------------------------------------------
+
+
+def test_all_but_the_head_comes_from_the_file(pretrained: Path):
+    recipe = Recipe(pretrained=str(pretrained))
+    given = load_tensors(pretrained / "weights.safetensors")[0]
+    started, random = (start_network(parse(SPEC), r, 5, 0).state_dict() for r in (recipe, Recipe()))
+    for name, tensor in started.items():
+        assert torch.equal(tensor, random[name] if name.startswith("head.") else given[name]), name
+
+
+def test_a_network_that_shares_the_encoder_takes_that(pretrained: Path):
+    given = load_tensors(pretrained / "weights.safetensors")[0]
+    net = start_network(parse(SPEC + "+attention-gate"), Recipe(pretrained=str(pretrained)), 5, 0).state_dict()
+    encoder = [name for name in given if name.startswith("encoder.")]
+    assert encoder
+    assert all(torch.equal(net[name], given[name]) for name in encoder)
+
+
+def test_a_network_that_nothing_fits_is_refused_with_the_count(pretrained: Path):
+    with pytest.raises(RunError, match=r"0 of \d+ tensors of unet\[.*width=6.*\] fit"):
+        start_network(parse("unet[width=6,levels=2]"), Recipe(pretrained=str(pretrained)), 5, 0)
+
+
+def of(plan: RunPlan, pretrained: Path) -> RunPlan:
+    return replace(plan, recipe=replace(plan.recipe, pretrained=str(pretrained), steps=1, validations=1))
+
+
+def test_a_run_from_it_remembers_whom_it_knows_and_what_it_began_with(
+    tmp_path: Path, plan: RunPlan, pretrained: Path, phantom: Path
+):
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(weights(pretrained))
+    made = replace(of(plan, copy), train=plan.train[:1], test=())
+    open_run(tmp_path / "run", made)
+    with Lanes(1) as lanes:
+        train(made, tmp_path / "run", lanes, CPU)
+    assert load_weights(tmp_path / "run").about["trained_on"] == sorted({p.patient for p in find_images(phantom)[:4]})
+    assert read_yaml(tmp_path / "run" / "run.yaml")["sources"]["pretrained"]
+    assert read_run(tmp_path / "run") == made
+    copy.write_bytes(weights(tmp_path / "run"))
+    with pytest.raises(RunError, match=r"another run: its sources\.pretrained"):
+        open_run(tmp_path / "run", made)
+    with pytest.raises(RunError, match="its pretrained is not what it began with"):
+        read_run(tmp_path / "run")
+
+
+def test_a_test_patient_in_the_weights_stops_a_run(tmp_path: Path, plan: RunPlan, pretrained: Path):
+    leaky = replace(of(plan, pretrained), train=plan.train[1:], test=plan.train[:1])
+    told = rf"trained on patient {plan.train[0].patient}, whom this run is tested on .*a leak"
+    with pytest.raises(RunError, match=told):
+        open_run(tmp_path / "run", leaky)
+    with Lanes(1) as lanes, pytest.raises(RunError, match=told):
+        train(leaky, tmp_path / "other", lanes, CPU)
+
+
+@pytest.mark.parametrize("words", [["evaluate", "RUN", "--data", "DATA"], ["predict", "RUN", "DATA", "--out", "OUT"]])
+def test_commands_that_need_classes_refuse_it(run: Any, pretrained: Path, phantom: Path, tmp_path: Path, words: Any):
+    at = {"RUN": pretrained, "DATA": phantom, "OUT": tmp_path / "out"}
+    made = run(*(at.get(word, word) for word in words))
+    assert made.code == 2
+    assert "has no classes" in made.err
+
+
+def test_the_command_pretrains(run: Any, phantom: Path, tmp_path: Path):
+    words = ["pretrain", SPEC, "--data", phantom, "--out", tmp_path / "run", "--steps", 2, "--threads", 1]
+    made = run(*words, "--set", "crop=48", "batch=2", "shards=1")
+    assert made.code == 0, made.err
+    assert "pretrained=" in made.out
+    again = run(*words, "--set", "crop=48", "batch=2", "shards=1", "stain=0")
+    assert again.code == 2
+    assert "recipe.stain" in again.err
+
+
+def test_images_of_the_bcss_layout_are_those_of_its_rois(phantom: Path):
+    assert [p.name for p in find_images(phantom)] == [r.name for r in find_rois(phantom)]

@@ -83,7 +83,7 @@ def measure(arm: str, precision: str, slide: Path, weights: Path, tile: int) -> 
     from ushape.predict.engines import open_engine
     from ushape.predict.pyramid import save_label_pyramid
     from ushape.predict.slides import View, open_slide
-    from ushape.predict.tiling import cut_from, plan
+    from ushape.predict.tiling import cut_from, plan, thrifty
     from ushape.threads import Lanes, cores
 
     loaded = load_weights(weights)
@@ -115,7 +115,8 @@ def measure(arm: str, precision: str, slide: Path, weights: Path, tile: int) -> 
                 return {"composition": composition(store.labels, found.view.mpp, grouping)}
 
             whole.write_outputs = label_map  # type: ignore[assignment]
-            warm = settings.tile
+            assert settings.margin is not None
+            warm = thrifty(view.height, view.width, settings.tile, settings.margin, settings.grid)
             for _ in lanes.map(
                 lambda t: engine.labels(t, np.eye(3, dtype=np.float32) * np.float32(1.1)),
                 [np.zeros((warm, warm, 3), np.uint8)] * 2 * lanes.count,

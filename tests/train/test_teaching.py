@@ -153,6 +153,8 @@ def test_what_sees_other_images_or_is_none_cannot_teach(tmp_path: Path, short: R
     ("values", "told"),
     [
         ({"unlabelled": "somewhere"}, "no effect without a teacher"),
+        ({"distil": 2.0}, "distil has no effect without teacher: add teacher=PATH"),
+        ({"teacher": "a", "unlabelled_share": 0.5}, "unlabelled_share has no effect without unlabelled"),
         ({"teacher": "somewhere", "distil": 0.0}, "no effect with distil=0"),
         ({"teacher": "a", "unlabelled": "b", "unlabelled_share": 0.05}, "is 0: give a share"),
         ({"teacher": "a", "unlabelled": "b", "unlabelled_share": 0.95}, "is 4: give a share"),

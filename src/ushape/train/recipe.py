@@ -103,6 +103,9 @@ class Recipe:
         """RecipeError where a key about teachers has no effect without another."""
         if self.teacher == "none" and self.unlabelled != "none":
             raise RecipeError("recipe: unlabelled has no effect without a teacher: add teacher=PATH, or leave it out")
+        for key, needed in (("distil", "teacher"), ("unlabelled_share", "unlabelled")):
+            if getattr(self, needed) == "none" and getattr(self, key) != getattr(Recipe, key):
+                raise RecipeError(f"recipe: {key} has no effect without {needed}: add {needed}=PATH, or leave it out")
         if self.teacher != "none" and not self.distil:
             raise RecipeError("recipe: teacher has no effect with distil=0: give a weight above 0, or leave it out")
         if self.unlabelled != "none" and not 0 < self.unlabelled_crops < self.batch // self.shards:

@@ -219,7 +219,8 @@ def main() -> None:
     for over, under in ratios:
         ratio = median[over]["rate"] / median[under]["rate"]
         rows.append({"what": f"{over} / {under}", "Mpx/s": round(ratio, 3), "MB": ""})
-    rows.append({"what": f"side of the large slide: {options.large} px; {_processor()}", "Mpx/s": "", "MB": ""})
+    large = f"; side of the large slide: {options.large} px" if once else ""
+    rows.append({"what": f"{_processor()}; rounds: {options.rounds}{large}", "Mpx/s": "", "MB": ""})
     for row in rows:
         print(f"{row['what']:40} {row['Mpx/s']:>8}  {row['MB']}")
     with (Path(__file__).parent / "results" / "inference.csv").open("w", newline="") as file:

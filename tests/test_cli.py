@@ -413,11 +413,15 @@ def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, ph
         shutil.copy(image, tmp_path / copy)
     os.truncate(tmp_path / "a/cut_MPP-1.2000.png", 2000)
     out = tmp_path / "out"
-    assert_refused(run("predict", trained, tmp_path / "nameless.png", "--out", out), "--mpp")
-    twice = run("predict", trained, tmp_path / "nameless.png", tmp_path / "a/nameless.png", "--out", out, "--mpp", 1)
+    assert_refused(run("predict", trained, tmp_path / "nameless.png", "--out", out, *TORCH), "--mpp")
+    twice = run(
+        "predict", trained, tmp_path / "nameless.png", tmp_path / "a/nameless.png", "--out", out, "--mpp", 1, *TORCH
+    )
     assert_refused(twice, "overwrite", "rename")
-    assert_refused(run("predict", trained, tmp_path / "a/cut_MPP-1.2000.png", "--out", out), "truncated or damaged")
-    assert_refused(run("predict", trained, tmp_path / "gone_MPP-1.0.png", "--out", out), "gone_MPP-1.0.png")
+    assert_refused(
+        run("predict", trained, tmp_path / "a/cut_MPP-1.2000.png", "--out", out, *TORCH), "truncated or damaged"
+    )
+    assert_refused(run("predict", trained, tmp_path / "gone_MPP-1.0.png", "--out", out, *TORCH), "gone_MPP-1.0.png")
     assert_refused(run("predict", tmp_path, image, "--out", out), "train it first")
     both = run("predict", trained, image, "--out", out, "--tissue", "all", "--saturation", 0.1, *TORCH)
     assert_refused(both, "--saturation has no effect with --tissue all")

@@ -41,6 +41,13 @@ def to_rgb(density: Float) -> NDArray[np.uint8]:
 _DENSITY: Float = (-np.log10((np.arange(256) + 1.0) / 256.0)).astype(np.float32)
 
 
+def scaling_matrix(scale: Float) -> Float:
+    """What multiplies the amounts of haematoxylin, eosin and residual by `scale` [3]: density @ matrix, float32 [3, 3]."""
+    stains = stain_matrix()  # rows: stains in optical density
+    matrix: Float = (np.linalg.inv(stains) @ (scale[:, None] * stains)).astype(np.float32)
+    return matrix
+
+
 def jitter_light(rgb: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> Float:
     """Amounts of haematoxylin, eosin and residual scaled by U(1 - strength, 1 + strength) and shifted a little.
 
@@ -49,10 +56,8 @@ def jitter_light(rgb: NDArray[np.uint8], strength: float, rng: np.random.Generat
     """
     scale = rng.uniform(1 - strength, 1 + strength, 3).astype(np.float32)
     shift = (rng.uniform(-1, 1, 3) * strength / 10).astype(np.float32)
-    stains = stain_matrix()  # rows: stains in optical density
-    matrix = (np.linalg.inv(stains) @ (scale[:, None] * stains)).astype(np.float32)  # density -> density
     before = to_density(rgb).reshape(-1, 3)  # [P, 3]
-    density = _times(before, matrix) + shift @ stains
+    density = _times(before, scaling_matrix(scale)) + shift @ stain_matrix()
     light: Float = np.minimum(np.exp(density * np.float32(-np.log(10.0))), np.float32(1.0))
     return light.reshape(rgb.shape)
 
@@ -87,7 +92,7 @@ def strength_matrix(rgb: NDArray[np.uint8]) -> Float:
     al. 2009 (10.1109/ISBI.2009.5193250, section 4) scale their concentrations; the stain vectors are the fixed ones of
     this module, which an image of one tissue cannot mislead. The identity for an image without tissue.
     """
-    stains, back = stain_matrix(), np.linalg.inv(stain_matrix()).astype(np.float32)
+    back = np.linalg.inv(stain_matrix()).astype(np.float32)
     step = sampling_step(*rgb.shape[:2])
     sampled = to_density(np.ascontiguousarray(rgb[::step, ::step])).reshape(-1, 3)
     tissue = sampled[sampled.sum(1) > TISSUE_DENSITY]
@@ -97,8 +102,7 @@ def strength_matrix(rgb: NDArray[np.uint8]) -> Float:
     strength = np.maximum(np.percentile(amounts, 99, axis=0), 0.05)
     both = np.array(REFERENCE) / strength
     scale = np.array([*both, np.sqrt(both.prod())], np.float32)  # what is neither stain follows the two
-    matrix: Float = (back @ (scale[:, None] * stains)).astype(np.float32)
-    return matrix
+    return scaling_matrix(scale)
 
 
 def sampling_step(height: int, width: int) -> int:

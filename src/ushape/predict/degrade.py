@@ -16,7 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from ushape.data.rois import Roi, open_pixels
-from ushape.data.stain import restained, stain_matrix
+from ushape.data.stain import restained, scaling_matrix
 
 Bytes = NDArray[np.uint8]
 
@@ -89,9 +89,7 @@ def stained(image: Bytes, haematoxylin: float = 1.0, eosin: float = 1.0) -> Byte
 
     What is neither stain stays. Light below 0 and above 255 is cut, as a camera does.
     """
-    stains = stain_matrix()
-    scale = np.array([haematoxylin, eosin, 1.0], np.float32)
-    return restained(image, (np.linalg.inv(stains) @ (scale[:, None] * stains)).astype(np.float32))
+    return restained(image, scaling_matrix(np.array([haematoxylin, eosin, 1.0], np.float32)))
 
 
 def blurred(image: Bytes, sigma: float) -> Bytes:

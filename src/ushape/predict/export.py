@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import warnings
@@ -21,7 +20,7 @@ from ushape import __version__
 from ushape.data.classes import grouping
 from ushape.data.stain import strength_matrix
 from ushape.errors import RunError
-from ushape.files import cannot_write, replacing
+from ushape.files import cannot_write, content_hash, replacing
 from ushape.nets.folding import folded
 from ushape.nets.unet import Network
 from ushape.nets.weights import Weights, load_weights, save_weights, weights_file
@@ -121,7 +120,7 @@ def describe(path: Path, weights: Weights, stain: str, precision: str) -> dict[s
         "stain": stain,
         "precision": precision,
         "smallest": str(weights.net.multiple + 1),
-        "weights": hashlib.sha256(weights_file(path).read_bytes()).hexdigest(),
+        "weights": content_hash(weights_file(path)),
     }
 
 

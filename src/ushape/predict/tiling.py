@@ -42,9 +42,7 @@ def plan(height: int, width: int, size: int = 512, margin: int = 64, grid: int =
     """
     if size % grid or margin % grid or not 0 <= 2 * margin < size or min(height, width) < 1:
         raise ValueError(f"tile size {size} and margin {margin} must be multiples of {grid}, margin under half a tile")
-    need = -(-(max(height, width) + 2 * margin) // grid) * grid
-    size = min(size, need)
-    rows, columns = (_starts(length, size, margin) for length in (height, width))
+    size, rows, columns = _laid(height, width, size, margin, grid)
     return Plan(height, width, size, margin, tuple((y, x) for y in rows for x in columns))
 
 
@@ -55,11 +53,18 @@ def thrifty(height: int, width: int, size: int, margin: int, grid: int = GRID) -
     """
 
     def cost(side: int) -> int:
-        layout = plan(height, width, side, margin, grid)
-        return len(layout.corners) * layout.size**2
+        size, rows, columns = _laid(height, width, side, margin, grid)
+        return len(rows) * len(columns) * size**2
 
     least = min(range(size, max(size // 2, 4 * margin, grid - 1), -grid), key=cost, default=size)
     return least if cost(least) < NEAR * cost(size) else size
+
+
+def _laid(height: int, width: int, size: int, margin: int, grid: int) -> tuple[int, range, range]:
+    """The side of the tiles, no larger than the image needs, and their first rows and columns."""
+    need = -(-(max(height, width) + 2 * margin) // grid) * grid
+    size = min(size, need)
+    return size, _starts(height, size, margin), _starts(width, size, margin)
 
 
 def _starts(length: int, size: int, margin: int) -> range:

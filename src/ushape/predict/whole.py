@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ushape import __version__
 from ushape.data.classes import Grouping
 from ushape.errors import DataError, UshapeError
-from ushape.files import read_json
+from ushape.files import content_hash, read_json
 from ushape.nets.weights import Weights, weights_file
 from ushape.predict.calibrate import fingerprint
 from ushape.predict.canvas import Part
@@ -174,7 +173,7 @@ def settings_for(
     if saturation is not None and tissue == "all":
         raise DataError("--saturation has no effect with --tissue all: leave one of them out")
     return Settings(
-        network=hashlib.sha256(weights_file(path).read_bytes()).hexdigest(),
+        network=content_hash(weights_file(path)),
         grouping=about["grouping"]["id"],
         classes=net.classes,
         mpp=about["mpp"],

@@ -7,10 +7,10 @@ DIR/robustness.csv, robustness.svg      what came out
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ushape import __version__
 from ushape.data.classes import Grouping, grouping
 from ushape.data.rois import Roi, find_rois, fingerprint, open_pixels, prepare
 from ushape.errors import RunError
-from ushape.files import read_json, remove_parts, write_json
+from ushape.files import content_hash, read_json, remove_parts, write_json
 from ushape.locks import holding
 from ushape.nets.device import pick_precision
 from ushape.nets.weights import load_weights, read_about
@@ -75,9 +75,7 @@ class Sweep:
         """Plain data that identifies it."""
         return {
             "ushape": __version__,
-            "arms": {
-                arm.name: [hashlib.sha256(file.read_bytes()).hexdigest() for file in arm.files] for arm in self.arms
-            },
+            "arms": {arm.name: [content_hash(file) for file in arm.files] for arm in self.arms},
             "data": str(self.data.resolve()),
             "fingerprint": fingerprint(list(self.rois)),
             "tta": self.tta,
@@ -114,7 +112,9 @@ def run_sweep(
         for (number, how), path in _files(sweep, folder).items():
             if not path.exists():
                 arm, what = sweep.arms[number], f"{sweep.arms[number].name}, {how or 'undegraded'}"
-                made = count(arm, how, sweep.rois, groups, sweep.tta, lanes, device, _counting(watch, done, what))
+                units = itertools.count(done + 1)
+                advance = partial(_tell, watch, units, what)
+                made = count(arm, how, sweep.rois, groups, sweep.tta, lanes, device, advance)
                 write_json(path, [{name: matrix.tolist() for name, matrix in seed.items()} for seed in made])
                 done += sweep.units_of(arm)
     found: list[Fall] = []
@@ -156,7 +156,10 @@ def count(
         matrices: dict[str, Matrix] = {}
         for file in dict.fromkeys(seed.values()):
             own = [roi for roi in rois if seed[roi.patient] == file]
-            for roi, matrix in _score(file, how, own, groups, tta, lanes, device):
+            weights = load_weights(file)
+            precision = pick_precision("auto", device)
+            predictor = Predictor(weights.net, device, precision, lanes, tta or weights.about["tta"])
+            for roi, matrix in _score(predictor, weights.about, how, own, groups):
                 matrices[roi.name] = matrix
                 advance()
         counts.append(matrices)
@@ -164,18 +167,9 @@ def count(
 
 
 def _score(
-    file: Path,
-    how: Degradation | None,
-    rois: Sequence[Roi],
-    groups: Grouping,
-    tta: str | None,
-    lanes: Lanes,
-    device: torch.device,
+    predictor: Predictor, about: dict[str, Any], how: Degradation | None, rois: Sequence[Roi], groups: Grouping
 ) -> Iterator[tuple[Roi, Matrix]]:
-    """Confusion matrices of one network."""
-    weights = load_weights(file)
-    about, precision = weights.about, pick_precision("auto", device)
-    predictor = Predictor(weights.net, device, precision, lanes, tta or about["tta"])
+    """Confusion matrices of one network, of whose weights `about` tells."""
     for roi in rois:
         truth = groups.labels(open_pixels(roi, about["mpp"]).codes)
         image = Image.fromarray(degraded(roi, about["mpp"], how))
@@ -184,15 +178,8 @@ def _score(
         yield roi, confusion(truth, labels, len(groups.classes))
 
 
-def _counting(watch: Callable[[int, str], None], done: int, what: str) -> Callable[[], None]:
-    """Something that counts on from `done` at each call."""
-    state = [done]
-
-    def advance() -> None:
-        state[0] += 1
-        watch(state[0], what)
-
-    return advance
+def _tell(watch: Callable[[int, str], None], units: Iterator[int], what: str) -> None:
+    watch(next(units), what)
 
 
 def _read(path: Path, classes: int) -> Counts:

@@ -10,8 +10,8 @@ Resumes to the same bits, as `ushape.train.loop` does, and takes the same steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ from ushape.nets.weights import PRETRAINING, as_input, save_weights
 from ushape.threads import Lanes
 from ushape.train.fitting import Fitting
 from ushape.train.places import STATE
-from ushape.train.recipe import check_bounds, check_shards, check_values
+from ushape.train.recipe import BOUNDS, check_bounds, check_shards, check_values
 from ushape.train.run import claim
 from ushape.train.schedule import Schedule
 from ushape.train.steps import Progress, take_steps
@@ -70,13 +70,8 @@ class PretrainRecipe:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        bounds: Mapping[str, tuple[float, float]] = {
-            "mpp": (0.05, 50), "crop": (16, 4096), "stain": (0, 0.9), "scale": (0, 3), "sharpness": (0, 10),
-            "elastic": (0, 100), "hidden": (0.01, 0.99), "block": (1, self.crop // 2), "steps": (1, 10**7),
-            "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9), "weight_decay": (0, 1),
-            "clip": (1e-6, 1e6), "ema": (0, 0.99999),
-        }  # fmt: skip
-        check_bounds(self, bounds)
+        common = {field.name: BOUNDS[field.name] for field in fields(self) if field.name in BOUNDS}
+        check_bounds(self, common | {"hidden": (0.01, 0.99), "block": (1, self.crop // 2)})
         check_shards(self.batch, self.shards)
 
     def to_dict(self) -> dict[str, Any]:

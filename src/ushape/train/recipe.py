@@ -13,6 +13,17 @@ from ushape.data.classes import grouping
 from ushape.errors import RecipeError, UshapeError, nearest
 from ushape.train.schedule import Schedule
 
+BOUNDS: dict[str, tuple[float, float]] = {
+    "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "scale": (0, 3),
+    "sharpness": (0, 10), "elastic": (0, 100),
+    "steps": (1, 10**7), "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9),
+    "weight_decay": (0, 1),
+    "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "focal": (0, 10), "smoothing": (0, 0.5),
+    "class_weight": (0, 2), "distil": (0, 100), "unlabelled_share": (0, 1),
+    "validations": (1, 1000),
+}  # fmt: skip
+"""Lowest and highest value of the numbers of recipes."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -81,16 +92,7 @@ class Recipe:
             grouping(self.grouping)
         except UshapeError as error:
             raise RecipeError(str(error)) from None
-        bounds: dict[str, tuple[float, float]] = {
-            "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "scale": (0, 3),
-            "sharpness": (0, 10), "elastic": (0, 100),
-            "steps": (1, 10**7), "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9),
-            "weight_decay": (0, 1),
-            "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "focal": (0, 10), "smoothing": (0, 0.5),
-            "class_weight": (0, 2), "distil": (0, 100), "unlabelled_share": (0, 1),
-            "validations": (1, 1000),
-        }  # fmt: skip
-        check_bounds(self, bounds)
+        check_bounds(self, BOUNDS)
         check_shards(self.batch, self.shards)
         self._check_teaching()
 

@@ -11,6 +11,20 @@ from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
 
 
+class Density(nn.Module):
+    """RGB uint8 [N, H, W, 3] -> optical density float32 of the same shape, as `ushape.data.stain.to_density`."""
+
+    levels: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("levels", torch.from_numpy(to_density(np.arange(256, dtype=np.uint8))))  # [256]
+
+    def forward(self, image: Tensor) -> Tensor:
+        # a table: faster than logarithms, and exact
+        return self.levels.index_select(0, image.int().flatten()).view(image.shape)
+
+
 class Stain(nn.Module):
     """An image's stain changed by a matrix in optical density, as `ushape.data.stain.normalise` does it.
 
@@ -18,15 +32,12 @@ class Stain(nn.Module):
     pixels are.
     """
 
-    density: Tensor
-
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("density", torch.from_numpy(to_density(np.arange(256, dtype=np.uint8))))  # [256]
+        self.density = Density()
 
     def forward(self, image: Tensor, matrix: Tensor) -> Tensor:
-        levels = self.density.index_select(0, image.int().flatten())  # a table: faster than logarithms, and exact
-        density = levels.view(image.shape) @ matrix  # [N, H, W, 3]
+        density = self.density(image) @ matrix  # [N, H, W, 3]
         light = torch.exp(density * float(np.float32(-np.log(10.0)))) * 256.0 - 1.0
         return (light + 0.5).clamp(0, 255).to(torch.uint8)
 
@@ -37,7 +48,6 @@ class Strength(nn.Module):
     forward: RGB uint8 [1, H, W, 3] -> float32 [3, 3], the identity for an image without tissue.
     """
 
-    density: Tensor
     stains: Tensor
     back: Tensor
     reference: Tensor
@@ -45,7 +55,7 @@ class Strength(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         stains = torch.from_numpy(stain_matrix())
-        self.register_buffer("density", torch.from_numpy(to_density(np.arange(256, dtype=np.uint8))))  # [256]
+        self.density = Density()
         self.register_buffer("stains", stains)  # [3, 3]
         self.register_buffer("back", torch.linalg.inv(stains.double()).float())  # [3, 3]
         self.register_buffer("reference", torch.tensor(REFERENCE))  # [2]
@@ -54,7 +64,7 @@ class Strength(nn.Module):
         rows, columns = (torch.arange(length, device=image.device) for length in image.shape[1:3])
         area = (rows[-1] + 1) * (columns[-1] + 1)
         step = (area.float() / 1e6).sqrt().floor().clamp(min=1).long()  # `sampling_step`
-        density = self.density.index_select(0, image.int().flatten()).view(image.shape)[0]  # [H, W, 3]
+        density = self.density(image)[0]  # [H, W, 3]
         sampled = ((rows % step) == 0)[:, None] & ((columns % step) == 0)[None]
         tissue = ((density.sum(2) > TISSUE_DENSITY) & sampled).flatten()  # [H * W]
         count = tissue.long().sum()

@@ -7,7 +7,7 @@ little tissue to tell it, and lie in one memory-mapped file of the cache: a thou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -87,19 +87,34 @@ def open_images(pictures: Sequence[Picture], mpp: float, normalise: str) -> list
 
 
 def _open_slide(pictures: list[Picture], mpp: float, normalise: str) -> list[Bytes]:
-    path = _cache_file(pictures, mpp, normalise)
-    if not path.is_file():
+    def make() -> Bytes:
         images = [resample_image(read_image(p.path), p.mpp, mpp) for p in pictures]
         flat = np.concatenate([image.reshape(-1, 1, 3) for image in images])  # [P, 1, 3]
         if normalise == "stain":
             flat = restained(flat, strength_matrix(flat))
+        return flat[:, 0]
+
+    def shape(picture: Picture) -> tuple[int, int]:
+        width, height = resampled_size(_size(picture.path), picture.mpp, mpp)
+        return height, width
+
+    return kept_together(_cache_file(pictures, mpp, normalise), make, map(shape, pictures))
+
+
+def kept_together(path: Path, make: Callable[[], Bytes], shapes: Iterable[tuple[int, int]]) -> list[Bytes]:
+    """Images in one file of the cache: uint8 [H, W, C] of each of the shapes (H, W), memory-mapped.
+
+    make: called where there is no such file yet, and before `shapes`; all their pixels, one image behind the other,
+    uint8 [P, C].
+    """
+    if not path.is_file():
+        pixels = make()
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, flat[:, 0])
+            np.save(file, pixels)
     pixels = cast(Bytes, np.load(path, mmap_mode="r"))
     made, start = [], 0
-    for picture in pictures:
-        width, height = resampled_size(_size(picture.path), picture.mpp, mpp)
-        made.append(pixels[start : start + height * width].reshape(height, width, 3))
+    for height, width in shapes:
+        made.append(pixels[start : start + height * width].reshape(height, width, -1))
         start += height * width
     return made
 

@@ -42,7 +42,7 @@ _DENSITY: Float = (-np.log10((np.arange(256) + 1.0) / 256.0)).astype(np.float32)
 
 
 def scaling_matrix(scale: Float) -> Float:
-    """What multiplies the amounts of haematoxylin, eosin and residual by `scale` [3]: density @ matrix, float32 [3, 3]."""
+    """What multiplies amounts of haematoxylin, eosin and residual by `scale` [3]: density @ matrix, float32 [3, 3]."""
     stains = stain_matrix()  # rows: stains in optical density
     matrix: Float = (np.linalg.inv(stains) @ (scale[:, None] * stains)).astype(np.float32)
     return matrix

@@ -11,7 +11,6 @@ file that is written). Nothing else grows with the volume.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from ushape.errors import RunError
+from ushape.files import content_hash
 from ushape.lits.components import Components
 from ushape.lits.recipe import SPACING, STAGES, Stage
 from ushape.lits.resample import Shape, new_shape, resampled, span
@@ -95,7 +95,7 @@ class Cascade:
         self.about: dict[str, str] = {}
         for stage in STAGES:
             weights = load_weights(run / stage)
-            self.about[stage] = hashlib.sha256((run / stage / "weights.safetensors").read_bytes()).hexdigest()
+            self.about[stage] = content_hash(run / stage / "weights.safetensors")
             if weights.about.get("lits") != stage:
                 raise RunError(f"{run / stage}: is no {stage} network of `ushape lits train`")
             made[stage] = Predictor(weights.net, weights.about["slices"], device, weights.about["precision"], lanes)

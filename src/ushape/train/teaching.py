@@ -11,16 +11,17 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 
 from ushape.data.augment import Bytes
-from ushape.files import cache_folder, content_hash, replacing
+from ushape.data.images import kept_together
+from ushape.files import cache_folder, content_hash
 from ushape.nets.device import pick_precision
 from ushape.nets.weights import load_weights
 from ushape.predict.engine import Predictor
+from ushape.predict.ensemble import Ensemble
 from ushape.threads import Lanes
 from ushape.train.recipe import Recipe
 
@@ -39,31 +40,20 @@ class Teachers:
 
         Those of one call lie in one file of the cache, under the hashes of weights and images.
         """
-        path = self._cache_file(images)
-        if not path.is_file():
-            flat = np.concatenate([self._mean(image).reshape(-1, self.classes) for image in images])
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                np.save(file, flat)
-        flat = cast(Bytes, np.load(path, mmap_mode="r"))
-        made, start = [], 0
-        for image in images:
-            height, width = image.shape[:2]
-            made.append(flat[start : start + height * width].reshape(height, width, self.classes))
-            start += height * width
-        return made
+
+        def make() -> Bytes:
+            return np.concatenate([self._mean(image).reshape(-1, self.classes) for image in images])
+
+        return kept_together(self._cache_file(images), make, [(image.shape[0], image.shape[1]) for image in images])
 
     def _mean(self, image: Bytes) -> Bytes:
-        first, *others = self._predictors
-        total = first.probabilities(image)  # [C, H, W]
-        for predictor in others:
-            total = total + predictor.probabilities(image)
-        return np.rint(np.moveaxis(total * (255 / len(self.files)), 0, -1)).astype(np.uint8)
+        return np.rint(np.moveaxis(self._ensemble.probabilities(image) * 255, 0, -1)).astype(np.uint8)
 
     @cached_property
-    def _predictors(self) -> list[Predictor]:
+    def _ensemble(self) -> Ensemble:
         """Loaded when the cache does not have something: a run that goes on needs none."""
         nets = [load_weights(file).net for file in self.files]
-        return [Predictor(net, self.device, self.precision, self.lanes, self.recipe.tta) for net in nets]
+        return Ensemble([Predictor(net, self.device, self.precision, self.lanes, self.recipe.tta) for net in nets])
 
     def _cache_file(self, images: Sequence[Bytes]) -> Path:
         told = [str(_CACHE_VERSION), self.recipe.tta, self.precision, self.device.type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Protocol
 
@@ -43,7 +44,7 @@ class Fitted(Scheduled, Protocol):
     def precision(self) -> Precision: ...
 
 
-class Fitting:
+class Fitting(ABC):
     """A network in training in `folder`. `recipe`, `seed`: what its steps depend on, beside what `shard_loss` sees."""
 
     def __init__(
@@ -67,9 +68,9 @@ class Fitting:
             self.optimiser.state[p] = dict(zip(("exp_avg", "exp_avg_sq"), zeros, strict=True), step=torch.zeros(()))
         self.step, self.seconds = 0, 0.0
 
+    @abstractmethod
     def shard_loss(self, shard: int) -> Tensor:
         """The loss of a shard of this step's batch, by way of `scores`; scalar."""
-        raise NotImplementedError
 
     def scores(self, shard: int, light: Tensor) -> Tensor | list[Tensor]:
         """What the shard's replica makes of light [n, S, S, 3], 0 to 1."""

@@ -289,6 +289,9 @@ register("bridge", "non-local", "every position at the bottom sees every other",
 register("bridge", "conv-mixer", "large depthwise and 1x1 convolutions at the bottom",
          "Tang et al. 2022, CMU-Net, arXiv:2210.13012", "bridges.conv_mixer:ConvMixer", layers=7, kernel=7)  # fmt: skip
 register("encoder", "own", "the spec's own stem, blocks and down-sampling", _RONNEBERGER, "encoders.own:OwnEncoder")
+register("encoder", "efficientnet-lite", "inverted residuals, from 1/2 resolution on; ImageNet weights to start from",
+         "Liu 2020, github.com/tensorflow/tpu; Tan and Le 2019, arXiv:1905.11946",
+         "encoders.efficientnet_lite:EfficientNetLite", size=0, full=0)  # fmt: skip
 register("topology", "plain", "level by level, each from the one below", _RONNEBERGER, "topology.plain:PlainTopology")
 register("topology", "nested", "nested decoders with dense skips", "Zhou et al. 2018 (UNet++), arXiv:1807.10165",
          "topology.nested:NestedTopology", inner=0)  # fmt: skip

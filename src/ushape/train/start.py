@@ -39,4 +39,4 @@ def check_trainable(specs: Sequence[Spec], recipe: Recipe, classes: int) -> None
 
 
 def _takes_imagenet(spec: Spec, recipe: Recipe) -> bool:
-    return recipe.pretrained == "imagenet" and spec.encoder.name.startswith("timm:")
+    return recipe.pretrained == "imagenet" and spec.encoder.name.startswith(("timm:", "efficientnet-lite"))

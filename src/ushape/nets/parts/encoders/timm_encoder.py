@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from ushape.errors import SpecError, nearest
-from ushape.nets.parts.encoders.imagenet import imagenet_weights
-from ushape.nets.parts.encoders.own import Level, Make, OwnEncoder
-from ushape.nets.parts.plain import Dropout
+from ushape.nets.parts.encoders.given import GivenEncoder
+from ushape.nets.parts.encoders.imagenet import imagenet_weights, read_file
+from ushape.nets.parts.encoders.own import Level, Make
 
 
-class TimmEncoder(nn.Module):
+class TimmEncoder(GivenEncoder):
     """image [N, cin, H, W] -> features, finest first: [N, c_i, H / 2^i, W / 2^i], or None where there are none."""
 
     def __init__(
@@ -40,39 +39,24 @@ class TimmEncoder(nn.Module):
         dropout: float,
         full: int,
     ) -> None:
-        super().__init__()
         levels = len(widths)
         given = _levels_of(network, in_channels)
         if levels - 1 not in given:
             known = ", ".join(str(i + 1) for i in sorted(given) if i)
             raise SpecError(f"timm:{network} cannot be the encoder of a U of {levels} levels: give levels={known}")
-        wanted = [i for i in sorted(given) if i < levels]
-        self.name = network
-        self.network = _timm().create_model(
-            network, features_only=True, in_chans=in_channels, out_indices=[given[i][0] for i in wanted]
+        wanted = {i: given[i] for i in sorted(given) if i < levels}
+        made = _timm().create_model(
+            network, features_only=True, in_chans=in_channels, out_indices=[index for index, _ in wanted.values()]
         )
         if levels - 1 < max(given):
-            _drop_unused(self.network, in_channels)
-        self.network.own_initialisation = True
-        self.wanted = wanted
-        missing = widths[: min(wanted)] if full else ()
-        self.own = OwnEncoder(in_channels, missing, stem, down, level, dropout=0.0) if missing else None
-        channels = {i: given[i][1] for i in wanted} | dict(enumerate(missing))
-        self.channels = tuple(channels.get(i, 0) for i in range(levels))
-        self.dropout = Dropout(dropout)
-
-    def forward(self, image: Tensor) -> list[Tensor | None]:
-        features: list[Tensor | None] = [None] * len(self.channels)
-        if self.own is not None:
-            own = self.own(image)
-            features[: len(own)] = own
-        for i, x in zip(self.wanted, self.network(image), strict=True):
-            features[i] = self.dropout(x) if i >= len(self.channels) - 2 else x
-        return features
+            _drop_unused(made, in_channels)
+        channels = {i: count for i, (_, count) in wanted.items()}
+        super().__init__(made, channels, in_channels, widths, stem, down, level, dropout, full)
+        self.name = network
 
     def load_pretrained(self, source: Path | str) -> None:
         """Weights of the network: from a safetensors file, or `imagenet`; a classifier is left out; SpecError."""
-        given = imagenet_weights(self.name, _timm()) if source == "imagenet" else _read(Path(source))
+        given = imagenet_weights(self.name, _timm()) if source == "imagenet" else read_file(Path(source))
         found = {_plain(key): value for key, value in given.items()}
         mine = self.network.state_dict()
         bad = [k for k, v in mine.items() if _plain(k) not in found or found[_plain(k)].shape != v.shape]
@@ -83,14 +67,6 @@ class TimmEncoder(nn.Module):
                 "for its first convolution, three image channels)"
             )
         self.network.load_state_dict({k: found[_plain(k)] for k in mine})
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise SpecError(f"cannot read encoder weights {path}: {str(error).splitlines()[0]}") from error
 
 
 def _plain(key: str) -> str:

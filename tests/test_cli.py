@@ -309,7 +309,7 @@ def test_the_folder_of_another_study_is_refused_and_nothing_lost(run: Run, study
     assert_refused(run(*words, "--seeds", 2), "belongs to another study", "seeds", "--out")
     assert_refused(run(*words, "--set", "rate=0.1"), "belongs to another study", "recipe", "--out")
     words[2] = "unet[width=4,levels=3]+dense"
-    assert_refused(run(*words), "belongs to another study", "specs", "--out")
+    assert_refused(run(*words), "belongs to another study", "arms", "--out")
     assert contents(study.folder) == before
 
 

@@ -121,7 +121,9 @@ def make_parser() -> argparse.ArgumentParser:
     _prediction_arguments(one)
 
     one = add(commands, "compare", "study:compare", "compare specs with the first one, over patient-level folds")
-    one.add_argument("specs", nargs="+", metavar="SPEC")
+    one.add_argument(
+        "arms", nargs="+", metavar="ARM", help="a spec, or 'SPEC key=value ...' with keys of the recipe changed"
+    )
     _study_arguments(one)
 
     one = add(commands, "ablate", "study:ablate", "what each of several modifications adds, by a design of experiments")

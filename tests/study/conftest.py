@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from ushape.data.phantom import write_phantom
-from ushape.nets.spec import parse
-from ushape.study.design import Study, open_study, plan_study
+from ushape.study.design import Study, open_study, parse_arm, plan_study
 from ushape.study.results import write_results
 from ushape.study.runner import run_study
 from ushape.study.tuning import tune_study
@@ -41,8 +40,9 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_study(phantom: Path) -> MakeStudy:
-    def make(*specs: str, recipe: Recipe = RECIPE, folds: int = 2, seeds: int = 1, data: Path = phantom) -> Study:
-        return plan_study([parse(s) for s in specs or (BASELINE, OTHER)], recipe, data, None, folds, seeds)
+    def make(*arms: str, recipe: Recipe = RECIPE, folds: int = 2, seeds: int = 1, data: Path = phantom) -> Study:
+        given = [parse_arm(text, recipe) for text in arms or (BASELINE, OTHER)]
+        return plan_study(given, recipe, data, None, folds, seeds)
 
     return make
 

@@ -12,15 +12,16 @@ import torch
 
 from ushape.data.crops import Crops
 from ushape.data.phantom import write_phantom
-from ushape.errors import DataError, RunError, SpecError
+from ushape.errors import DataError, RunError, SpecError, UshapeError
 from ushape.files import read_json, read_yaml
 from ushape.nets.spec import Spec, parse
 from ushape.study import design
-from ushape.study.design import Study, arm_folder, open_study, read_study
+from ushape.study.design import Arm, Study, open_study, parse_arm, plan_study, read_study
 from ushape.threads import Lanes
 from ushape.train.loop import train
 from ushape.train.recipe import Recipe
 from ushape.train.run import open_run
+from ushape.train.search import Search
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -97,7 +98,7 @@ def test_arms_see_the_same_crops_in_the_same_order(tmp_path: Path, make_study: A
 
 def other_study(study: Study, key: str) -> Study:
     changes = {
-        "specs": {"specs": (study.specs[0], parse("unet[width=4,levels=3]+dense"))},
+        "arms": {"given": (study.given[0], Arm(parse("unet[width=4,levels=3]+dense")))},
         "recipe": {"recipe": replace(study.recipe, steps=4)},
         "data": {"data": study.data / "elsewhere"},
         "mpp": {"mpp": 0.5},
@@ -108,7 +109,7 @@ def other_study(study: Study, key: str) -> Study:
     return replace(study, **changes[key])
 
 
-@pytest.mark.parametrize("key", ["specs", "recipe", "data", "mpp", "fingerprint", "folds", "seeds"])
+@pytest.mark.parametrize("key", ["arms", "recipe", "data", "mpp", "fingerprint", "folds", "seeds"])
 def test_another_study_is_refused_by_the_key_that_differs_and_the_folder_stays(
     tmp_path: Path, make_study: Any, key: str
 ):
@@ -135,11 +136,11 @@ def test_every_setting_of_the_recipe_is_written(tmp_path: Path, make_study: Any)
     assert read_yaml(tmp_path / "study" / "study.yaml")["recipe"] == make_study().recipe.to_dict()
 
 
-def test_the_order_of_specs_matters_since_the_first_is_the_baseline(tmp_path: Path, make_study: Any):
+def test_the_order_of_arms_matters_since_the_first_is_the_baseline(tmp_path: Path, make_study: Any):
     study = make_study()
     open_study(tmp_path / "study", study)
-    with pytest.raises(RunError, match="its specs is"):
-        open_study(tmp_path / "study", replace(study, specs=study.specs[::-1]))
+    with pytest.raises(RunError, match="its arms is"):
+        open_study(tmp_path / "study", replace(study, given=study.given[::-1]))
 
 
 def test_a_foreign_folder_is_refused_and_untouched(tmp_path: Path, make_study: Any):
@@ -195,7 +196,7 @@ def test_a_spec_that_cannot_be_built_is_refused(make_study: Any, part: str):
         make_study("unet[width=4]", f"unet[width=4]+{part}")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "specs: [unet]"])
+@pytest.mark.parametrize("text", ["", "[]", "arms: [unet]"])
 def test_a_damaged_study_is_told(tmp_path: Path, text: str):
     (tmp_path / "study.yaml").write_text(text)
     (tmp_path / "folds.json").write_text("[]")
@@ -208,6 +209,9 @@ def test_a_folder_without_a_study_is_told_with_the_remedy(tmp_path: Path):
         read_study(tmp_path)
 
 
+CHANGES: tuple[tuple[tuple[str, Any], ...], ...] = ((), (("stain", 0.0),), (("rate", 0.0025), ("tta", "none")))
+
+
 def some_specs() -> list[Spec]:
     brackets = ["", "width=8", "width=16", "widths=8-16-33", "width=8,levels=3", "depth=1", "dropout=0.25"]
     brackets += ["norm=none", "stem=dilated-parallel-3", "stem=dilated-parallel-3[dilations=1-2-3],depth=3"]
@@ -217,13 +221,58 @@ def some_specs() -> list[Spec]:
 
 
 def test_arms_have_folders_of_their_own_with_names_that_any_file_system_takes():
-    folders = [arm_folder(spec) for spec in some_specs()]
-    assert len({f.lower() for f in folders}) == len({spec.name for spec in some_specs()})
+    folders = [Arm(spec, changes).folder for spec, changes in product(some_specs(), CHANGES)]
+    assert len({f.lower() for f in folders}) == len(some_specs()) * len(CHANGES)
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]*", f) and ".." not in f and not f.endswith(".") for f in folders)
 
 
 def test_the_folder_of_an_arm_can_be_read():
-    assert arm_folder(parse("unet[width=16]+residual")) == "unet-width-16+residual"
+    assert Arm(parse("unet[width=16]+residual")).folder == "unet-width-16+residual"
+    assert Arm(parse("unet"), (("stain", 0.0), ("tta", "none"))).folder == "unet-stain-0-tta-none"
+
+
+def test_an_arm_changes_the_recipe_for_itself_alone(make_study: Any):
+    study = make_study("unet[width=4]", " unet[width=4]  tta=flips   rate=1e-3 ")
+    plain, changed = study.given
+    assert (plain.name, changed.name) == ("unet[width=4]", "unet[width=4] rate=0.001 tta=flips")
+    plans = [study.plan(arm.folder, 1, 0) for arm in study.given]
+    assert plans[0].recipe == study.recipe
+    assert plans[1].recipe == replace(study.recipe, rate=0.001, tta="flips")
+    assert plans[0].spec == plans[1].spec
+
+
+def test_a_study_with_changed_recipes_is_read_as_it_was_written(tmp_path: Path, make_study: Any):
+    study = make_study("unet[width=4]", "unet[width=4] dice=0.25 schedule=cosine")
+    open_study(tmp_path, study)
+    assert read_study(tmp_path) == study
+
+
+@pytest.mark.parametrize(
+    ("arm", "says"),
+    [
+        ("unet[width=4] stian=0", "unknown key 'stian'; did you mean 'stain'"),
+        ("unet[width=4] stain", "'stain': write key=value"),
+        ("unet[width=4] stain=0 stain=1", "stain is given twice"),
+        ("unet[width=4] stain=7", "stain=7.0 is out of range"),
+        ("unet[width=4] stain=0.3", "what the study has anyway"),
+        ("unet[width=4] mpp=2", "scored on the same pixels: give mpp to the whole study"),
+        ("unet[width=4] steps=9", "same number of steps"),
+        ("unet[width=4] grouping=bcss-5-ignore", "scored in the same classes"),
+        ("unet[width=4] teacher=runs/other", "no path for itself"),
+        ("unet[width=4] pretrained=imagenet", "has no effect on"),
+        ("stain=0", "stain"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused(make_study: Any, arm: str, says: str):
+    with pytest.raises(UshapeError, match=re.escape(says)):
+        make_study("unet[width=4]", arm)
+
+
+def test_a_rate_of_its_own_does_not_go_with_a_search(phantom: Path):
+    recipe = Recipe(crop=48, batch=4, shards=2, steps=3)
+    arms = [parse_arm(text, recipe) for text in ("unet[width=4]", "unet[width=4] rate=1e-3")]
+    with pytest.raises(RunError, match="has a rate of its own"):
+        plan_study(arms, recipe, phantom, None, 2, 1, search=Search(2, 2))
 
 
 def test_files_that_a_recipe_names_are_part_of_the_study_and_leak_in_none_of_its_folds(

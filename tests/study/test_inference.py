@@ -12,7 +12,7 @@ import pytest
 from ushape.data.rois import Roi
 from ushape.data.splits import Fold
 from ushape.nets.spec import parse
-from ushape.study.design import Study
+from ushape.study.design import Arm, Study
 from ushape.study.inference import Evidence, Inference
 from ushape.study.statistics import (
     bayesian_signed_rank,
@@ -35,7 +35,8 @@ GAINS = (0.0, 0.06, 0.0, -0.0005)
 
 def study(seeds: int = 2, margin: float = 0.01, arms: int = 4) -> Study:
     folds = tuple(Fold(test=tuple(PATIENTS[k::2]), validation=(), train=()) for k in range(2))
-    return Study(tuple(map(parse, SPECS[:arms])), Recipe(), Path(), None, folds, seeds, "", margin=margin)
+    given = tuple(Arm(parse(text)) for text in SPECS[:arms])
+    return Study(given, Recipe(), Path(), None, folds, seeds, "", margin=margin)
 
 
 def evidence(of: Study) -> Evidence:

@@ -116,7 +116,7 @@ def test_its_command_makes_the_same_study(results: dict[str, Any], finished: Pat
     options = make_parser().parse_args(words[1:])
     study = read_study(finished)
     assert words[0] == "ushape"
-    assert options.specs == [spec.name for spec in study.specs]
+    assert options.arms == [spec.name for spec in study.specs]
     assert read_recipe(options) == study.recipe
     assert (options.folds, options.seeds, options.data.name) == (2, 2, phantom.name)
 

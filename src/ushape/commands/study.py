@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from ushape.errors import RunError
 
 if TYPE_CHECKING:
     from ushape.nets.spec import Spec
-    from ushape.study.design import Study
+    from ushape.study.design import Arm, Study
     from ushape.study.factorial import Design
     from ushape.study.pool import MakeEngine
     from ushape.train.recipe import Recipe
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
 
 def compare(options: argparse.Namespace) -> None:
     """Train and score every arm on every fold and seed; write and name the report."""
-    from ushape.nets.spec import parse
+    from ushape.study.design import parse_arm
 
-    specs = [parse(text) for text in options.specs]
-    if len(specs) < 2:
-        raise RunError("compare: give at least two specs; the first is the baseline")
-    run_arms(options, specs)
+    recipe = read_recipe(options)
+    arms = [parse_arm(text, recipe) for text in options.arms]
+    if len(arms) < 2:
+        raise RunError("compare: give at least two arms; the first is the baseline")
+    run_arms(options, arms)
 
 
 def run_arms(
-    options: argparse.Namespace, specs: list[Spec], design: Design | None = None, base: Spec | None = None
+    options: argparse.Namespace,
+    arms: Sequence[Arm | Spec],
+    design: Design | None = None,
+    base: Spec | None = None,
 ) -> None:
     """Plan the study of these arms as the options have it, run it, write and name the report."""
     from ushape.nets.device import pick_device
@@ -42,10 +47,10 @@ def run_arms(
     search = _search(options, recipe)
     places = (options.data, options.mpp, options.folds, options.seeds)
     asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
-    study = plan_study(specs, recipe, *places, **asked, search=search)
+    study = plan_study(arms, recipe, *places, **asked, search=search)
     open_study(options.out, study)
     if options.match:
-        for given, got in zip(specs, study.specs, strict=True):
+        for given, got in zip(arms, study.given, strict=True):
             say(f"{given.name}: compared as {got.name}", markup=False)
     go_on(study, options.out, options.jobs, device, engine)
 

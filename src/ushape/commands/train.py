@@ -29,7 +29,7 @@ def train(options: argparse.Namespace) -> None:
     from ushape.train.start import check_trainable
 
     recipe, spec = read_recipe(options), parse(options.spec)
-    check_trainable([spec], recipe, len(grouping(recipe.grouping).classes))  # before anything is written
+    check_trainable([(spec, recipe)], len(grouping(recipe.grouping).classes))  # before anything is written
     plan = _plan(options, recipe)
     device = pick_device(options.device)
     check_sizes([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train], recipe.crop)

@@ -90,6 +90,8 @@ def _arms(r: Results) -> list[str]:
 def _training(r: Results) -> list[str]:
     k = r.recipe
     rate = ", but for the learning rate" if r.tuning and r.tuning.key == "rate" else ""
+    own = [a.name for a in r.arms if " " in a.name]
+    rate += f"{' and' if rate else ', but'} for what stands behind a network's name" if own else ""
     told = [f"Every network was trained with the same recipe{rate}." if len(r.arms) > 1 else ""]
     if k.get("normalise") == "stain":
         told.append("Images were brought to a common strength of stain in optical density [@ruifrok].")
@@ -111,9 +113,10 @@ def _training(r: Results) -> list[str]:
     jitter += [f"blur or sharpening of up to {k['sharpness']:g} pixels"] if k.get("sharpness") else []
     if len(jitter) > 1:
         told.append(f"Crops were changed by {listed(jitter)}.")
-    if k.get("pretrained") == "imagenet":
+    lite = any("efficientnet-lite" in a.name for a in r.arms)
+    if k.get("pretrained") == "imagenet" or (k.get("pretrained") == "auto" and lite):
         told.append("Pretrained encoders began from ImageNet weights.")
-    elif k.get("pretrained", "none") != "none":
+    elif k.get("pretrained", "none") not in ("none", "auto"):
         told.append("Networks began from weights of an earlier training, but for the head.")
     told += _loss(k)
     if {"rate", "weight_decay", "warmup"} <= k.keys():

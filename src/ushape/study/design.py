@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ushape.data.classes import grouping
 from ushape.data.crops import check_sizes
 from ushape.data.rois import Roi, find_rois, fingerprint, open_pixels
 from ushape.data.splits import Fold, class_counts, make_folds
-from ushape.errors import RunError
+from ushape.errors import RecipeError, RunError
 from ushape.files import read_json, read_yaml, write_json, write_text
 from ushape.nets.budget import By, match
 from ushape.nets.plugin import files, hashes
@@ -23,7 +23,7 @@ from ushape.nets.spec import Spec, modify, parse
 from ushape.study.factorial import Design, make_design
 from ushape.study.guards import check_folds, check_tissue, find_alike
 from ushape.study.versions import versions
-from ushape.train.recipe import Recipe, make_recipe
+from ushape.train.recipe import PATHS, WORDS, Recipe, check_values, make_recipe, read_settings
 from ushape.train.run import RunPlan, claim
 from ushape.train.search import Search
 from ushape.train.sources import sources
@@ -36,11 +36,36 @@ MARGIN = 0.01
 """One point: about what two equal runs of a well-trained U-Net differ by."""
 
 
+SHARED = {
+    "grouping": "arms are scored in the same classes",
+    "mpp": "arms are scored on the same pixels",
+    "steps": "arms train for the same number of steps",
+}
+"""Keys of the recipe that no arm has for itself, and why."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A network, and what its recipe has otherwise than the study's: (key, value), in the recipe's order."""
+
+    spec: Spec
+    changes: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`unet[width=16]`, or with changes `unet[width=16] stain=0 dice=0.5`."""
+        return " ".join([self.spec.name, *(f"{k}={told(v)}" for k, v in self.changes)])
+
+    @property
+    def folder(self) -> str:
+        return folder_of(self.name)
+
+
 @dataclass(frozen=True)
 class Study:
-    """Arms x folds x seeds. The first spec is the baseline that the others are compared with."""
+    """Arms x folds x seeds. The first arm is the baseline that the others are compared with."""
 
-    specs: tuple[Spec, ...]
+    given: tuple[Arm, ...]
     recipe: Recipe
     data: Path
     mpp: float | None
@@ -50,7 +75,7 @@ class Study:
     shares: tuple[dict[str, float], ...] = ()
     """For each fold, the share of each class's pixels that its test patients hold."""
     design: Design | None = None
-    """Of an ablation: `specs` are its arms, in its order."""
+    """Of an ablation: `given` are its arms, in its order."""
     base: Spec | None = None
     """What an ablation's changes are made to."""
     matched: By | None = None
@@ -63,9 +88,14 @@ class Study:
     """(arm, fold) -> the rate that its search chose, once it has (see `ushape.study.tuning`)."""
 
     @property
-    def arms(self) -> dict[str, Spec]:
-        """Folder name of each arm -> its spec, baseline first."""
-        return {arm_folder(spec): spec for spec in self.specs}
+    def arms(self) -> dict[str, Arm]:
+        """Folder name of each arm -> the arm, baseline first."""
+        return {arm.folder: arm for arm in self.given}
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """The network of each arm; one that differs in its recipe alone stands here again."""
+        return tuple(arm.spec for arm in self.given)
 
     @cached_property
     def rois(self) -> tuple[Roi, ...]:
@@ -90,14 +120,38 @@ class Study:
             part: tuple(roi for roi in self.rois if roi.patient in getattr(patients, part))
             for part in ("train", "validation", "test")
         }
-        return RunPlan(self.arms[arm], self._recipe(arm, fold), seed, self.data, mpp=self.mpp, **parts)
+        return RunPlan(self.arms[arm].spec, self._recipe(arm, fold), seed, self.data, mpp=self.mpp, **parts)
 
     def _recipe(self, arm: str, fold: int) -> Recipe:
+        own = replace(self.recipe, **dict(self.arms[arm].changes))
         if self.search is None:
-            return self.recipe
+            return own
         if (arm, fold) not in self.rates:
             raise RunError(f"{arm}, fold {fold}: its learning rate is not chosen yet")
-        return replace(self.recipe, rate=self.rates[arm, fold])
+        return replace(own, rate=self.rates[arm, fold])
+
+
+def parse_arm(text: str, recipe: Recipe) -> Arm:
+    """`SPEC` or `SPEC key=value ...`: an arm whose recipe is the study's with these keys changed.
+
+    SpecError or RecipeError where one of them cannot be read, or a change has no effect or makes arms incomparable.
+    """
+    name, *words = text.split() or [""]
+    changed = check_values(Recipe, read_settings(words, text), text)
+    for key, value in changed.items():
+        if key in SHARED:
+            raise RecipeError(f"{text}: {SHARED[key]}: give {key} to the whole study, by --set {key}={value}")
+        if key in PATHS and value not in WORDS:
+            raise RecipeError(f"{text}: an arm has no path for itself: give it to the whole study, by --set {key}=")
+        if value == getattr(recipe, key):
+            raise RecipeError(f"{text}: {key}={told(value)} is what the study has anyway: leave it out")
+    replace(recipe, **changed)  # refuses values that do not go together
+    return Arm(parse(name), tuple((f.name, changed[f.name]) for f in fields(Recipe) if f.name in changed))
+
+
+def told(value: object) -> str:
+    """A value of a recipe as `--set` takes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def design_specs(base: Spec, design: Design) -> list[Spec]:
@@ -111,7 +165,7 @@ def matched_specs(specs: list[Spec], by: By, classes: int) -> list[Spec]:
 
 
 def plan_study(
-    specs: list[Spec],
+    given: Sequence[Arm | Spec],
     recipe: Recipe,
     data: Path,
     mpp: float | None,
@@ -126,17 +180,22 @@ def plan_study(
     """Look at the data and fix folds; with `matched` first solve widths. DataError or RunError where that fails."""
     if not 0 < margin < 1:
         raise RunError(f"--margin {100 * margin:g}: give points above 0 and below 100, say 1")
+    arms = [each if isinstance(each, Arm) else Arm(each) for each in given]
     if matched:
-        specs = matched_specs(specs, matched, len(grouping(recipe.grouping).classes))
-    if len(specs) != len(set(specs)):
-        twice = next(s for s in specs if specs.count(s) > 1)
+        specs = matched_specs([arm.spec for arm in arms], matched, len(grouping(recipe.grouping).classes))
+        arms = [replace(arm, spec=spec) for arm, spec in zip(arms, specs, strict=True)]
+    if len(arms) != len(set(arms)):
+        twice = next(a for a in arms if arms.count(a) > 1)
         raise RunError(f"{twice.name} is given twice: an arm is compared with others, not with itself")
+    if search and any(key == "rate" for arm in arms for key, _ in arm.changes):
+        raise RunError("--tune lr has no effect on an arm that has a rate of its own: leave one of the two out")
     if seeds < 1:
         raise RunError(f"--seeds {seeds}: give at least 1")
     rois, groups = find_rois(data, mpp), grouping(recipe.grouping)
-    check_trainable(specs, recipe, len(groups.classes))  # refused before anything is trained
+    recipes = [replace(recipe, **dict(arm.changes)) for arm in arms]
+    check_trainable(list(zip((arm.spec for arm in arms), recipes, strict=True)), len(groups.classes))  # before training
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
-    check_sizes(pixels, recipe.crop)
+    check_sizes(pixels, max(each.crop for each in recipes))
     counts = class_counts(pixels, groups)
     made = make_folds(counts, groups, folds, FOLD_SEED)
     check_folds(made)
@@ -152,7 +211,7 @@ def plan_study(
         for fold in made
     ]
     found = (tuple(made), seeds, fingerprint(rois), tuple(shares))
-    return Study(tuple(specs), recipe, data, mpp, *found, design, base, matched, margin, search)
+    return Study(tuple(arms), recipe, data, mpp, *found, design, base, matched, margin, search)
 
 
 def open_study(folder: Path, study: Study) -> None:
@@ -161,7 +220,7 @@ def open_study(folder: Path, study: Study) -> None:
     RunError where it is another's, or its folds were changed.
     """
     content = {
-        "specs": [spec.name for spec in study.specs],
+        "arms": [arm.name for arm in study.given],
         "plugins": hashes(study.specs),
         "design": _told(study.design),
         "base": study.base.name if study.base else None,
@@ -200,9 +259,10 @@ def read_study(folder: Path) -> Study:
     try:
         folds = read_json(folder / "folds.json")
         shares = tuple(fold.pop("shares") for fold in folds)
+        recipe = make_recipe(data["recipe"])
         return Study(
-            specs=tuple(parse(name) for name in data["specs"]),
-            recipe=make_recipe(data["recipe"]),
+            given=tuple(parse_arm(name, recipe) for name in data["arms"]),
+            recipe=recipe,
             data=Path(data["data"]),
             mpp=data["mpp"],
             folds=tuple(Fold(**{k: tuple(v) for k, v in fold.items()}) for fold in folds),
@@ -229,13 +289,8 @@ def _told(design: Design | None) -> dict[str, Any] | None:
     return {"kind": design.kind, "factors": list(design.factors), "halvings": design.halvings}
 
 
-def arm_folder(spec: Spec) -> str:
-    """A folder name for a spec: `unet[width=16]+residual` -> `unet-width-16+residual`."""
-    return folder_of(spec.name)
-
-
 def folder_of(name: str) -> str:
-    """The folder name for a spec of that canonical name."""
+    """The folder name of an arm: `unet[width=16]+residual stain=0` -> `unet-width-16+residual-stain-0`."""
     return re.sub(r"[^a-z0-9+.]+", "-", name.replace("]", "")).strip("-")
 
 

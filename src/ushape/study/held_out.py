@@ -84,8 +84,8 @@ def _of_study(folder: Path, patients: Collection[str]) -> list[Arm]:
             raise RunError(f"{file}: was trained on {seen[0]}, whom its fold tests: train the study again")
         seeds.setdefault((arm, seed), {}).update(dict.fromkeys(sorted(tested), file))
     return [
-        Arm(spec.name, folder, tuple(seeds[arm, seed] for seed in range(study.seeds)))
-        for arm, spec in study.arms.items()
+        Arm(given.name, folder, tuple(seeds[arm, seed] for seed in range(study.seeds)))
+        for arm, given in study.arms.items()
     ]
 
 

@@ -45,7 +45,7 @@ class Inference:
     def __init__(self, study: Study, evidence: Evidence, rois: Mapping[str, Roi]) -> None:
         patients = sorted({roi.patient for roi in rois.values()})
         fold_of = {p: k for k, fold in enumerate(study.folds) for p in fold.test}
-        self.study, self.names = study, [spec.name for spec in study.specs]
+        self.study, self.names = study, [arm.name for arm in study.given]
         self.folds = [fold_of[p] for p in patients]
 
         def of(arm: str, seed: int) -> list[NDArray[np.int64]]:

@@ -115,7 +115,7 @@ def _arm(
     tolerance: float,
     watch: Callable[[], None],
 ) -> dict[str, Any]:
-    matrices, patients, spec, groups = {}, {}, study.arms[arm], grouping(study.recipe.grouping)
+    matrices, patients, groups = {}, {}, grouping(study.recipe.grouping)
     for seed in range(study.seeds):
         for roi, matrix in evidence[arm, seed].items():
             matrices[f"{roi}@{seed}"], patients[f"{roi}@{seed}"] = matrix, rois[roi].patient
@@ -129,9 +129,9 @@ def _arm(
         watch()
     minutes = sum(read_log(folder / study.run_folder(*run) / "log.csv")["seconds"][-1] for run in runs) / 60
     return {
-        "name": spec.name,
+        "name": study.arms[arm].name,
         "folder": arm,
-        **sized(spec, classes=len(groups.classes)),
+        **sized(study.arms[arm].spec, classes=len(groups.classes)),
         "train_minutes": round(minutes, 2),
         "confusion": made.pop("confusion"),
         "scores": made,
@@ -150,10 +150,10 @@ def _design(design: Design | None) -> dict[str, Any] | None:
 
 def _roi(study: Study, evidence: Evidence, roi: Roi, fold: int, groups: Grouping) -> dict[str, Any]:
     arms = {}
-    for arm, spec in study.arms.items():
-        made = scores(evidence[arm, 0][roi.name], groups.classes)
+    for folder, arm in study.arms.items():
+        made = scores(evidence[folder, 0][roi.name], groups.classes)
         kept = {key: made[key] for key in ("macro_dice", "accuracy", "dice")}
-        arms[spec.name] = kept | {"prediction": f"pictures/{roi.name}-{arm}.png"}
+        arms[arm.name] = kept | {"prediction": f"pictures/{roi.name}-{folder}.png"}
     return {
         "patient": roi.patient,
         "fold": fold,
@@ -189,7 +189,7 @@ def _command(study: Study, folder: Path) -> str:
         words = ["ushape", "ablate", str(study.base), "--mods", *study.design.factors, "--design", study.design.kind]
         words += ["--halvings", str(study.design.halvings)] if study.design.halvings else []
     else:
-        words = ["ushape", "compare", *(spec.name for spec in study.specs)]
+        words = ["ushape", "compare", *(arm.name for arm in study.given)]
     words += ["--data", study.data.name, "--out", folder.name]
     words += ["--folds", str(len(study.folds)), "--seeds", str(study.seeds)]
     words += ["--match", study.matched] if study.matched else []

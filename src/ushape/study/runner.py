@@ -9,7 +9,7 @@ from ushape.errors import RunError
 from ushape.nets.plugin import files
 from ushape.study.design import Study
 from ushape.study.pool import Job, MakeEngine, State, run_jobs
-from ushape.train.recipe import PATHS
+from ushape.train.recipe import PATHS, WORDS
 from ushape.train.run import open_run
 
 
@@ -26,7 +26,7 @@ def run_study(
 
     RunError where an engine for other machines meets a recipe that names files of this one.
     """
-    named = [key for key in PATHS if getattr(study.recipe, key) not in ("none", "imagenet")]
+    named = [key for key in PATHS if getattr(study.recipe, key) not in WORDS]
     if make_engine and named:
         raise RunError(f"the recipe's {named[0]} is not brought to other machines: use --engine local")
     plugins = tuple(files(study.specs))

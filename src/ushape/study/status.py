@@ -75,7 +75,7 @@ def read_status(folder: Path) -> Status:
     """The status of a study's folder; RunError where there is no study in it."""
     data = read_question(folder)
     try:
-        names, folds, seeds = data["specs"], int(data["folds"]), int(data["seeds"])
+        names, folds, seeds = data["arms"], int(data["folds"]), int(data["seeds"])
         steps, tuning = int(data["recipe"]["steps"]), data["tuning"]
         arms = {name: folder_of(name) for name in names}
         parts = []

@@ -56,7 +56,7 @@ def told(study: Study, folder: Path) -> dict[str, Any] | None:
     """`tuning` of results.json: what each arm got; None for a study that did not tune."""
     if study.search is None:
         return None
-    arms: dict[str, list[dict[str, Any]]] = {spec.name: [] for spec in study.specs}
+    arms: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in study.given}
     for arm, fold in searches(study):
         made = _choice(folder, arm, fold)
         trials = [{k: each[k] for k in ("rate", "macro_dice", "pruned", "step")} for each in made["trials"]]

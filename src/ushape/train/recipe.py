@@ -35,8 +35,9 @@ class Recipe:
     blur, and sharpening by the same, in px; elastic, standard deviation in px of the displacements of an elastic
     deformation, on a grid of 3 x 3 over the crop.
 
-    Network: pretrained, `imagenet` starts a timm encoder from ImageNet weights (others start from random ones anyway);
-    the path of a run or of a file of weights starts from all of those that fit, but for the head's.
+    Network: pretrained, `auto` starts `efficientnet-lite` encoders from ImageNet weights, `imagenet` timm's too (all
+    else starts from random ones); the path of a run or of a file of weights starts from all of those that fit, but for
+    the head's.
 
     Teachers (see `ushape.train.teaching`): teacher, the path of a run, of a file of weights, or of a folder with runs
     in it; distil, weight of the cross-entropy to their mean probabilities; unlabelled, the path of images without
@@ -65,7 +66,7 @@ class Recipe:
     scale: float = 0.5
     sharpness: float = 0.8
     elastic: float = 0.0
-    pretrained: str = "none"
+    pretrained: str = "auto"
     steps: int = 800
     batch: int = 16
     shards: int = 4
@@ -125,13 +126,16 @@ class Recipe:
 
 
 PATHS = ("pretrained", "teacher", "unlabelled")
-"""Keys that name files or folders; `none` (and `imagenet`) are words."""
+"""Keys that name files or folders."""
+
+WORDS = ("none", "auto", "imagenet")
+"""What stands for no file in them."""
 
 
 def with_full_paths(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths: a run goes on from any folder."""
     given = {key: getattr(recipe, key) for key in PATHS}
-    full: dict[str, Any] = {k: str(Path(v).resolve()) for k, v in given.items() if v not in ("none", "imagenet")}
+    full: dict[str, Any] = {k: str(Path(v).resolve()) for k, v in given.items() if v not in WORDS}
     return replace(recipe, **full)
 
 
@@ -175,15 +179,15 @@ def check_shards(batch: int, shards: int) -> None:
         raise RecipeError(f"recipe: batch={batch} does not divide into shards={shards} equal parts")
 
 
-def read_settings(pairs: list[str]) -> dict[str, Any]:
-    """`key=value` texts of a command line -> values, read as YAML scalars."""
+def read_settings(pairs: list[str], where: str = "--set") -> dict[str, Any]:
+    """`key=value` texts of a command line -> values, read as YAML scalars; RecipeError, which begins with `where`."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals:
-            raise RecipeError(f"--set {pair}: write key=value")
+            raise RecipeError(f"{where}: {pair!r}: write key=value")
         if key in settings:
-            raise RecipeError(f"--set {key}: is given twice: keep one of them")
+            raise RecipeError(f"{where}: {key} is given twice: keep one of them")
         try:
             settings[key] = _scientific(yaml.safe_load(text))
         except yaml.YAMLError:

@@ -11,7 +11,7 @@ from ushape.data.images import find_images, fingerprint
 from ushape.errors import DataError, RunError
 from ushape.files import content_hash
 from ushape.nets.weights import PRETRAINING, read_about, weights_file
-from ushape.train.recipe import Recipe
+from ushape.train.recipe import WORDS, Recipe
 
 Patients = Collection[str]
 
@@ -23,7 +23,7 @@ def sources(recipe: Recipe, test: Patients, validation: Patients, mpp: float | N
     RunError or DataError where something is missing, or holds patients of whom the run must not know.
     """
     found: dict[str, Any] = {}
-    if recipe.pretrained not in ("none", "imagenet"):
+    if recipe.pretrained not in WORDS:
         file = weights_file(Path(recipe.pretrained))
         _refuse_known(file, read_about(file), test)
         found["pretrained"] = content_hash(file)
@@ -67,7 +67,7 @@ def find_teachers(recipe: Recipe, test: Patients, validation: Patients) -> list[
 def known_patients(recipe: Recipe, test: Patients, validation: Patients, mpp: float | None) -> dict[str, set[str]]:
     """Patients that a run knows by way of its sources: those `trained_on`, and those `validated_on`."""
     files = find_teachers(recipe, test, validation) if recipe.teacher != "none" else []
-    if recipe.pretrained not in ("none", "imagenet"):
+    if recipe.pretrained not in WORDS:
         files = [*files, weights_file(Path(recipe.pretrained))]
     abouts = [read_about(file) for file in files]
     known = {key: {p for about in abouts for p in about.get(key, ())} for key in ("trained_on", "validated_on")}

@@ -9,34 +9,38 @@ from ushape.errors import RecipeError, SpecError
 from ushape.nets.spec import Spec
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import start_from
-from ushape.train.recipe import Recipe
+from ushape.train.recipe import WORDS, Recipe
 
 
 def start_network(spec: Spec, recipe: Recipe, classes: int, seed: int | None = None) -> Network:
     """The network of a spec with the weights that the recipe's `pretrained` gives it; the head's are always random.
 
-    ImageNet weights are for timm encoders alone. SpecError or RunError where there are no such weights, or none fit.
+    ImageNet weights are for encoders that have some. SpecError or RunError where there are no such weights, or none
+    fit.
     """
-    net = build(spec, 3, classes, seed, "imagenet" if _takes_imagenet(spec, recipe) else None)
-    if recipe.pretrained not in ("none", "imagenet"):
+    imagenet = recipe.pretrained in ("auto", "imagenet") and _takes_imagenet(spec, recipe)
+    net = build(spec, 3, classes, seed, "imagenet" if imagenet else None)
+    if recipe.pretrained not in WORDS:
         start_from(net, Path(recipe.pretrained))
     return net
 
 
-def check_trainable(specs: Sequence[Spec], recipe: Recipe, classes: int) -> None:
+def check_trainable(arms: Sequence[tuple[Spec, Recipe]], classes: int) -> None:
     """SpecError where a network cannot be built, has no such weights, or scores a smaller area than the labels.
 
     RunError where `pretrained` weights do not fit, RecipeError where ImageNet's have no effect on any of the networks.
     """
-    for spec in specs:
+    for spec, recipe in arms:
         if start_network(spec, recipe, classes).shrink:
             raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
-    if recipe.pretrained == "imagenet" and not any(_takes_imagenet(spec, recipe) for spec in specs):
+    asked = [spec for spec, recipe in arms if recipe.pretrained == "imagenet"]
+    if asked and not any(spec.encoder.name != "own" for spec in asked):
         raise RecipeError(
-            f"recipe: pretrained={recipe.pretrained} has no effect on {specs[0].name}: give a spec with "
-            "encoder=timm:NAME, or leave it out"
+            f"recipe: pretrained=imagenet has no effect on {asked[0].name}: give a spec with "
+            "encoder=efficientnet-lite or encoder=timm:NAME, or leave it out"
         )
 
 
 def _takes_imagenet(spec: Spec, recipe: Recipe) -> bool:
-    return recipe.pretrained == "imagenet" and spec.encoder.name.startswith(("timm:", "efficientnet-lite"))
+    """`auto` takes what comes with the package, `imagenet` also what timm has to download."""
+    return spec.encoder.name == "efficientnet-lite" if recipe.pretrained == "auto" else spec.encoder.name != "own"

@@ -32,7 +32,6 @@ class GivenEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.network.own_initialisation = True
         self.given = sorted(given)
         missing = widths[: self.given[0]] if full else ()
         self.own = OwnEncoder(in_channels, missing, stem, down, level, dropout=0.0) if missing else None

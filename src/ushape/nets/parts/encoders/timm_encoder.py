@@ -50,6 +50,7 @@ class TimmEncoder(GivenEncoder):
         )
         if levels - 1 < max(given):
             _drop_unused(made, in_channels)
+        made.own_initialisation = True
         channels = {i: count for i, (_, count) in wanted.items()}
         super().__init__(made, channels, in_channels, widths, stem, down, level, dropout, full)
         self.name = network

@@ -122,8 +122,26 @@ def test_a_network_that_nothing_fits_is_refused_with_the_count(pretrained: Path)
         start_network(parse("unet[width=6,levels=2]"), Recipe(pretrained=str(pretrained)), 5, 0)
 
 
-def of(plan: RunPlan, pretrained: Path) -> RunPlan:
-    return replace(plan, recipe=replace(plan.recipe, pretrained=str(pretrained), steps=1, validations=1))
+def of(plan: RunPlan, pretrained: Path, **more: Any) -> RunPlan:
+    recipe = replace(plan.recipe, pretrained=str(pretrained), steps=1, validations=1, **more)
+    return replace(plan, recipe=recipe)
+
+
+def test_what_began_trained_stays_as_it_was_at_a_rate_of_0_while_the_rest_learns(
+    tmp_path: Path, plan: RunPlan, pretrained: Path
+):
+    given = load_tensors(pretrained / "weights.safetensors")[0]
+    kernels = [name for name, tensor in given.items() if tensor.ndim > 1]
+    changed = {}
+    for rate in (0.0, 1.0):
+        made = replace(of(plan, pretrained, pretrained_rate=rate), train=plan.train[:1], test=(), validation=())
+        began = start_network(made.spec, made.recipe, 5, made.seed).state_dict()
+        with Lanes(1) as lanes:
+            train(made, tmp_path / str(rate), lanes, CPU)
+        ends = load_tensors(tmp_path / str(rate) / "weights.safetensors")[0]
+        changed[rate] = {name for name in kernels if not torch.equal(ends[name], began[name])}
+    assert changed[0.0] == {name for name in kernels if name.startswith("head.")}
+    assert changed[1.0] == set(kernels)
 
 
 def test_a_run_from_it_remembers_whom_it_knows_and_what_it_began_with(

@@ -118,6 +118,8 @@ def _training(r: Results) -> list[str]:
         told.append("Pretrained encoders began from ImageNet weights.")
     elif k.get("pretrained", "none") not in ("none", "auto"):
         told.append("Networks began from weights of an earlier training, but for the head.")
+    if k.get("pretrained_rate", 1) != 1:
+        told.append(f"What began trained learnt at {k['pretrained_rate']:g} times the learning rate of the rest.")
     told += _loss(k)
     if {"rate", "weight_decay", "warmup"} <= k.keys():
         highest = "tuned as told below" if r.tuning and r.tuning.key == "rate" else f"{k['rate']:g}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ushape.errors import RunError
 from ushape.nets.device import Precision, autocast, pick_precision
@@ -45,10 +46,21 @@ class Fitted(Scheduled, Protocol):
 
 
 class Fitting(ABC):
-    """A network in training in `folder`. `recipe`, `seed`: what its steps depend on, beside what `shard_loss` sees."""
+    """A network in training in `folder`. `recipe`, `seed`: what its steps depend on, beside what `shard_loss` sees.
+
+    slow: names of parameters that learn at `slowness` times the rate of the others.
+    """
 
     def __init__(
-        self, net: Network, recipe: Fitted, seed: int, folder: Path, lanes: Lanes, device: torch.device
+        self,
+        net: Network,
+        recipe: Fitted,
+        seed: int,
+        folder: Path,
+        lanes: Lanes,
+        device: torch.device,
+        slow: Collection[str] = (),
+        slowness: float = 1.0,
     ) -> None:
         self.recipe, self.seed, self.folder, self.lanes, self.device = recipe, seed, folder, lanes, device
         self.precision = pick_precision(recipe.precision, device)
@@ -56,10 +68,12 @@ class Fitting(ABC):
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         self.replicas = Replicas(self.net, recipe.shards)
         self.parameters = list(self.net.parameters())
-        decayed = [p for p in self.parameters if p.ndim > 1]
-        free = [p for p in self.parameters if p.ndim <= 1]
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, p in self.net.named_parameters():
+            key = (recipe.weight_decay if p.ndim > 1 else 0.0, slowness if name in slow else 1.0)
+            groups.setdefault(key, []).append(p)
         self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
+            [{"params": of, "weight_decay": decay, "factor": factor} for (decay, factor), of in groups.items()],
             betas=(0.9, 0.99),
             fused=True,
         )
@@ -100,7 +114,7 @@ class Fitting(ABC):
             )
         rate = learning_rate(recipe, self.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.replicas.share_statistics()

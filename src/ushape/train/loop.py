@@ -39,7 +39,7 @@ from ushape.train.places import STATE
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan
 from ushape.train.sources import find_teachers, known_patients, sources
-from ushape.train.start import start_network
+from ushape.train.start import began_trained, start_network
 from ushape.train.steps import Progress, cut_back, load_state, save_state, take_steps
 from ushape.train.teaching import Teachers
 
@@ -103,7 +103,8 @@ class _Run(Fitting):
         weights = class_weights(counts, recipe.class_weight).to(device) if recipe.class_weight else None
         self.loss = (recipe.dice, recipe.focal, recipe.smoothing, weights)
         net = start_network(plan.spec, recipe, len(self.grouping.classes), plan.seed)
-        super().__init__(net, recipe, plan.seed, folder, lanes, device)
+        slow = began_trained(net, plan.spec, recipe, plan.seed) if recipe.pretrained_rate != 1 else ()
+        super().__init__(net, recipe, plan.seed, folder, lanes, device, slow, recipe.pretrained_rate)
         self.best: dict[str, Tensor] = {}
         self.best_step, self.best_dice = 0, -1.0
 

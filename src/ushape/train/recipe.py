@@ -15,7 +15,7 @@ from ushape.train.schedule import Schedule
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "scale": (0, 3),
-    "sharpness": (0, 10), "elastic": (0, 100),
+    "sharpness": (0, 10), "elastic": (0, 100), "pretrained_rate": (0, 1),
     "steps": (1, 10**7), "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9),
     "weight_decay": (0, 1),
     "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "focal": (0, 10), "smoothing": (0, 0.5),
@@ -37,7 +37,7 @@ class Recipe:
 
     Network: pretrained, `auto` starts `efficientnet-lite` encoders from ImageNet weights, `imagenet` timm's too (all
     else starts from random ones); the path of a run or of a file of weights starts from all of those that fit, but for
-    the head's.
+    the head's; pretrained_rate, the learning rate of what began trained, over that of the rest.
 
     Teachers (see `ushape.train.teaching`): teacher, the path of a run, of a file of weights, or of a folder with runs
     in it; distil, weight of the cross-entropy to their mean probabilities; unlabelled, the path of images without
@@ -67,6 +67,7 @@ class Recipe:
     sharpness: float = 0.8
     elastic: float = 0.0
     pretrained: str = "auto"
+    pretrained_rate: float = 1.0
     steps: int = 800
     batch: int = 16
     shards: int = 4
@@ -103,10 +104,11 @@ class Recipe:
         return round(self.unlabelled_share * self.batch / self.shards) if self.unlabelled != "none" else 0
 
     def _check_teaching(self) -> None:
-        """RecipeError where a key about teachers has no effect without another."""
+        """RecipeError where a key about teachers or earlier weights has no effect without another."""
         if self.teacher == "none" and self.unlabelled != "none":
             raise RecipeError("recipe: unlabelled has no effect without a teacher: add teacher=PATH, or leave it out")
-        for key, needed in (("distil", "teacher"), ("unlabelled_share", "unlabelled")):
+        dependent = (("distil", "teacher"), ("unlabelled_share", "unlabelled"), ("pretrained_rate", "pretrained"))
+        for key, needed in dependent:
             if getattr(self, needed) == "none" and getattr(self, key) != getattr(Recipe, key):
                 raise RecipeError(f"recipe: {key} has no effect without {needed}: add {needed}=PATH, or leave it out")
         if self.teacher != "none" and not self.distil:

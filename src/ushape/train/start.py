@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from ushape.errors import RecipeError, SpecError
 from ushape.nets.spec import Spec
@@ -23,6 +26,16 @@ def start_network(spec: Spec, recipe: Recipe, classes: int, seed: int | None = N
     if recipe.pretrained not in WORDS:
         start_from(net, Path(recipe.pretrained))
     return net
+
+
+def began_trained(net: Network, spec: Spec, recipe: Recipe, seed: int) -> set[str]:
+    """Names of the parameters of a network of `start_network` that are not the random ones of its seed."""
+    random = dict(
+        start_network(
+            spec, replace(recipe, pretrained="none", pretrained_rate=1.0), net.classes, seed
+        ).named_parameters()
+    )
+    return {name for name, p in net.named_parameters() if not torch.equal(p.cpu(), random[name])}
 
 
 def check_trainable(arms: Sequence[tuple[Spec, Recipe]], classes: int) -> None:

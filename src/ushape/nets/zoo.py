@@ -187,6 +187,15 @@ for _name, _title, _change, _ours, _note in (
             note=_note or "layers not published: on seed-unet-depth3, with the assumptions of our part")  # fmt: skip
 
 
+# -- our own: docs/ushape.md says why each part is in it -------------------------------------------------------------
+
+_OURS = "this project, 2026"
+publish("ushape", "Ushape", "unet[widths=8-32-48-64-128-256,encoder=efficientnet-lite]", _OURS, None, _UNPUBLISHED,
+        classes=5, ours=3_773_093, note="the base size; its encoder begins with ImageNet's weights")  # fmt: skip
+publish("ushape-small", "Ushape, small", "unet[widths=8-32-48-64-128,encoder=efficientnet-lite]", _OURS, None,
+        _UNPUBLISHED, classes=5, ours=922_501, note="without the encoder's stages at 1/32")  # fmt: skip
+
+
 # -- networks of peers: nnU-Net, MedNeXt, segmentation_models.pytorch, U2-Net, UNeXt, CMUNeXt, U-KAN ----------------
 
 _SMP = "instantiated from segmentation_models.pytorch"

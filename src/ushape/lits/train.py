@@ -25,6 +25,7 @@ from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import save_weights
 from ushape.threads import Lanes
+from ushape.train.optimisers import SGD
 from ushape.train.places import LOG, STATE
 from ushape.train.replicas import Replicas
 from ushape.train.run import claim
@@ -87,7 +88,7 @@ class Training:
             raise SpecError(f"{net.spec.name}: scores of the crop's size are needed: use padding=same")
         self.net: Network = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.replicas = Replicas(self.net, recipe.shards)
-        self.optimiser = torch.optim.SGD(
+        self.optimiser = SGD(
             self.net.parameters(), lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
         for p in self.net.parameters():  # SGD would make these at its first step; a resumed run fills them before

@@ -18,6 +18,7 @@ from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
 from ushape.threads import Lanes
+from ushape.train.optimisers import AdamW
 from ushape.train.places import LOG
 from ushape.train.replicas import Replicas
 from ushape.train.schedule import Scheduled, learning_rate
@@ -72,7 +73,7 @@ class Fitting(ABC):
         for name, p in self.net.named_parameters():
             key = (recipe.weight_decay if p.ndim > 1 else 0.0, slowness if name in slow else 1.0)
             groups.setdefault(key, []).append(p)
-        self.optimiser = torch.optim.AdamW(
+        self.optimiser = AdamW(
             [{"params": of, "weight_decay": decay, "factor": factor} for (decay, factor), of in groups.items()],
             betas=(0.9, 0.99),
             fused=True,

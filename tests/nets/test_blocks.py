@@ -80,7 +80,7 @@ def test_smallest_map_that_plain_trains_on(part: str) -> None:
 
 
 @each_part
-def test_same_pixels_same_scores_again_alone_and_exported(part: str) -> None:
+def test_same_pixels_same_scores_again_and_alone(part: str) -> None:
     net = build(f"unet[widths=6-5-12,{part}]", seed=0).eval()
     x = image(2, 3, 36, 20)
     with torch.no_grad():
@@ -88,8 +88,6 @@ def test_same_pixels_same_scores_again_alone_and_exported(part: str) -> None:
         assert torch.equal(net(x), scores)
         near = 1e-5 * float(scores.abs().max())
         torch.testing.assert_close(net(x[1:]), scores[1:], rtol=0, atol=near)
-        exported = torch.export.export(net, (x,)).module()
-        torch.testing.assert_close(exported(x), scores, rtol=0, atol=near)
     torch.testing.assert_close(net(x).detach(), scores, rtol=0, atol=near)  # with gradients: the same numbers
 
 

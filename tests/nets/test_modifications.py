@@ -50,14 +50,8 @@ def test_learns(modification: Modification) -> None:
     tester.learns(partial(make, spec_of(modification)))
 
 
-@every
-@pytest.mark.slow
-def test_exports(modification: Modification) -> None:
-    tester.exports(partial(make, spec_of(modification)), onnx=False)
-
-
 def together() -> list[Spec]:
-    """Specs that hold every modification between them, as many in each as go together: ONNX takes seconds a network."""
+    """Specs that hold every modification between them, as many in each as go together: ONNX takes seconds."""
     made: list[Spec] = []
     for modification in modifications():
         choice = {modification.axis: Choice(modification.name)}
@@ -82,5 +76,5 @@ def _goes(spec: Spec) -> bool:
 
 @pytest.mark.parametrize("spec", together(), ids=lambda spec: spec.name)
 @pytest.mark.slow
-def test_runs_in_onnx(spec: Spec) -> None:
+def test_exports_and_runs_in_onnx(spec: Spec) -> None:
     tester.exports(partial(make, spec))

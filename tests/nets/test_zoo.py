@@ -22,8 +22,11 @@ NARROW = 8
 """The tester runs networks whose finest level has about this many channels."""
 
 every = pytest.mark.parametrize("network", published(), ids=lambda n: n.name)
-one_each = pytest.mark.parametrize(
-    "network", [n for n in published() if parse(n.name).network.name in ("unet", n.name)], ids=lambda n: n.name
+of_the_u = pytest.mark.parametrize(
+    "network", [n for n in published() if parse(n.name).network.name == "unet"], ids=lambda n: n.name
+)
+leaves = pytest.mark.parametrize(
+    "network", [n for n in published() if parse(n.name).network.name == n.name], ids=lambda n: n.name
 )
 """Without those that give a module other options: they compute nothing that its first form does not."""
 
@@ -67,15 +70,19 @@ def test_names(network: Published) -> None:
     assert network.pin
 
 
-@one_each
-def test_computes(network: Published, tmp_path: Path) -> None:
-    spec = narrow(network)
-    tester.computes(partial(make, spec), tmp_path, tiny=spec.encoder.name == "own")
-
-
-@one_each
-def test_learns(network: Published) -> None:
+@leaves
+def test_a_network_that_leaves_the_u_passes_the_shared_tester(network: Published, tmp_path: Path) -> None:
+    tester.computes(partial(make, narrow(network)), tmp_path)
     tester.learns(partial(make, narrow(network)))
+
+
+@of_the_u
+def test_a_spec_of_the_u_computes_and_every_weight_is_reached(network: Published) -> None:
+    """Its parts pass the whole tester, each alone (test_modifications.py)."""
+    net = build(narrow(network), in_channels=3, classes=5, seed=0)
+    x = tester.image(net, tester.sizes(net)[0])
+    tester.check_shape(net, tester.scores(net, x), x, 5)
+    tester.gradients(net, x)
 
 
 def test_odd_widths() -> None:

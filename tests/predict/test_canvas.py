@@ -93,7 +93,7 @@ def slides(draw: st.DrawFn) -> tuple[Bytes, NDArray[np.bool_]]:
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8), mask | draw(st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(slides(), st.sampled_from([(16, 4), (20, 8), (24, 4), (36, 8)]), st.booleans(), st.integers(0, 9))
 def test_cores_of_any_tiles_are_what_the_whole_gives(
     tmp_path_factory: pytest.TempPathFactory,
@@ -122,7 +122,7 @@ def test_cores_of_any_tiles_are_what_the_whole_gives(
             assert np.abs(store.probabilities[c][:] / 255 - np.where(mask, right[c], 0)).max() <= 0.51 / 255
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(slides(), st.sampled_from([(16, 4), (20, 8), (24, 4)]), st.integers(0, 9), st.integers(1, 4))
 def test_rows_of_blended_tiles_are_what_blending_all_at_once_gives(
     tmp_path_factory: pytest.TempPathFactory,

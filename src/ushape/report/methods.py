@@ -132,7 +132,9 @@ def _training(r: Results) -> list[str]:
         told.append(f"Gradients were clipped to a norm of {k['clip']:g}.")
     if k.get("ema"):
         told.append(f"Weights were averaged exponentially over steps with a decay of {k['ema']:g}.")
-    if "validations" in k:
+    if k.get("validations") == 1:
+        told.append("The weights that were tested are those after the last step.")
+    elif "validations" in k:
         told.append(
             f"The weights that were tested are those with the highest pooled macro Dice on validation patients, among "
             f"{count(k['validations'], 'check')} over the last half of the steps."

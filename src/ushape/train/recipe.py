@@ -52,7 +52,8 @@ class Recipe:
     loss in place of cross-entropy (0: none); smoothing, of labels; class_weight, p of weights in proportion to a
     class's share of the training pixels to the power -p (0: none).
 
-    Choice: validations, how many times the validation patients are looked at, evenly over the last half of the steps.
+    Choice: validations, how many times the validation patients are looked at, evenly over the last half of the steps; 1
+    is at the end alone, where they choose nothing.
     tta: test-time augmentation of the final evaluation.
     precision: auto takes bfloat16 where the device computes it fast.
     """
@@ -85,7 +86,7 @@ class Recipe:
     distil: float = 1.0
     unlabelled: str = "none"
     unlabelled_share: float = 0.25
-    validations: int = 6
+    validations: int = 1
     tta: Literal["none", "flips", "d4"] = "d4"
     precision: Literal["auto", "float32", "bf16"] = "auto"
 

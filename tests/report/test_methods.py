@@ -35,7 +35,7 @@ def test_says_what_the_study_was(study: Study) -> None:
         "cross-entropy plus a soft Dice loss (Milletari et al. 2016)",
         "AdamW (Loshchilov and Hutter 2019) with a weight decay of 0.01",
         "the highest learning rate was 0.002.",
-        "6 checks over the last half of the steps",
+        "The weights that were tested are those after the last step.",
         "averaged over the eight flips and quarter turns",
         "A class in neither truth nor prediction has no Dice and no IoU and is left out of a mean",
         "within 10 µm of each other (Nikolov et al. 2021)",

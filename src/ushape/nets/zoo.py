@@ -190,8 +190,8 @@ for _name, _title, _change, _ours, _note in (
 # -- our own: docs/ushape.md says why each part is in it -------------------------------------------------------------
 
 _OURS = "this project, 2026"
-publish("ushape", "Ushape", "unet[widths=16-32-64-96-128-256,depth=1,encoder=efficientnet-lite]", _OURS, None, _UNPUBLISHED,
-        classes=5, ours=3_668_549, note="the base size; its encoder begins with ImageNet's weights")  # fmt: skip
+publish("ushape", "Ushape", "unet[widths=16-32-64-96-128-256,depth=1,encoder=efficientnet-lite]", _OURS, None,
+        _UNPUBLISHED, classes=5, ours=3_668_549, note="the base size; its encoder begins with ImageNet's weights")  # fmt: skip
 publish("ushape-small", "Ushape, small", "unet[widths=16-32-64-96-128,depth=1,encoder=efficientnet-lite]", _OURS, None,
         _UNPUBLISHED, classes=5, ours=963_621, note="without the encoder's stages at 1/32")  # fmt: skip
 

@@ -191,7 +191,8 @@ for _name, _title, _change, _ours, _note in (
 
 _OURS = "this project, 2026"
 publish("ushape", "Ushape", "unet[widths=16-32-64-96-128-256,depth=1,encoder=efficientnet-lite]", _OURS, None,
-        _UNPUBLISHED, classes=5, ours=3_668_549, note="the base size; its encoder begins with ImageNet's weights")  # fmt: skip
+        _UNPUBLISHED, classes=5, ours=3_668_549,
+        note="the base size; its encoder begins with ImageNet's weights")  # fmt: skip
 publish("ushape-small", "Ushape, small", "unet[widths=16-32-64-96-128,depth=1,encoder=efficientnet-lite]", _OURS, None,
         _UNPUBLISHED, classes=5, ours=963_621, note="without the encoder's stages at 1/32")  # fmt: skip
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +24,8 @@ from PIL import Image
 from ushape.cli import main
 from ushape.data.classes import grouping
 from ushape.data.phantom import write_phantom
+from ushape.nets import plugin, registry
+from ushape.nets.registry import modifications
 from ushape.nets.weights import load_weights, weights_file
 from ushape.predict.score import scores
 from ushape.train import loop
@@ -773,42 +775,64 @@ class Scaled(nn.Module):
 """
 
 
-def test_a_plugin_goes_through_a_study(phantom: Path, tmp_path: Path):
-    """Each command in a process of its own: the modification reaches the workers, and only with --plugin."""
-    (tmp_path / "scaled.py").write_text(SCALED)
+@pytest.fixture
+def forgotten() -> Iterator[Callable[[], None]]:
+    """Calling it forgets the plugins that were loaded, as a new process would."""
+    before, loaded = modifications(), dict(plugin._loaded)
 
-    def ushape(*words: object, plugin: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ushape", *map(str, words), *(["--plugin", "scaled.py"] if plugin else [])]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    def forget() -> None:
+        registry.forget(each for each in modifications() if each not in before)
+        plugin._loaded.clear()
+        plugin._loaded.update(loaded)
 
+    yield forget
+    forget()
+
+
+def test_a_plugin_goes_through_a_study(
+    run: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: Callable[[], None]
+):
+    """The modification reaches the processes of the runs, and only with --plugin."""
+    monkeypatch.chdir(tmp_path)
+    Path("scaled.py").write_text(SCALED)
+    with_plugin = ["--plugin", "scaled.py"]
     words = ["compare", SPEC, f"{SPEC}+scaled", "--data", phantom, "--out", "study", "--folds", "2"]
     words += ["--steps", "2", *SETTINGS]
-    refused = ushape(*words, plugin=False)
-    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
-    assert "--plugin" in refused.stderr
-    made = ushape(*words)
-    assert made.returncode == 0, made.stderr
-    assert (tmp_path / "study" / "plugins" / "scaled.py").read_text() == SCALED
-    assert (
-        "--plugin study/plugins/scaled.py" in json.loads((tmp_path / "study" / "results.json").read_text())["command"]
-    )
+    assert_refused(run(*words), "--plugin")
+    scaled = Path("study/unet-width-4-levels-3+scaled/fold1-seed0")
+    with monkeypatch.context() as patch:
+        patch.setattr("ushape.study.pool.subprocess.Popen", Where(scaled.parent.name))
+        made = run(*words, *with_plugin)
+    assert made.code == 0, made.err
+    assert Path("study/plugins/scaled.py").read_text() == SCALED
+    assert "--plugin study/plugins/scaled.py" in json.loads(Path("study/results.json").read_text())["command"]
 
-    run = "study/unet-width-4-levels-3+scaled/fold1-seed0"
+    forgotten()
     image = next((phantom / "rgbs_colorNormalized").iterdir())
-    unknown = ushape("predict", run, image, "--out", "labels", plugin=False)
-    assert unknown.returncode == 2
-    assert "--plugin" in unknown.stderr
-    assert ushape("predict", run, image, "--out", "labels").returncode == 0
+    assert_refused(run("predict", scaled, image, "--out", "labels", *TORCH), "--plugin")
+    assert run("predict", scaled, image, "--out", "labels", *TORCH, *with_plugin).code == 0
 
-    (tmp_path / run / "rois.json").unlink()
-    resumed = ushape("study", "resume", "study", plugin=False)  # by the copy in the study's folder
-    assert resumed.returncode == 0, resumed.stderr
-    assert (tmp_path / run / "rois.json").exists()
+    forgotten()
+    (scaled / "rois.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
+        resumed = run("study", "resume", "study")  # by the copy in the study's folder
+    assert resumed.code == 0, resumed.err
+    assert (scaled / "rois.json").exists()
 
-    (tmp_path / "scaled.py").write_text(SCALED.replace("x * self.by", "x + self.by"))
-    changed = ushape(*words)
-    assert changed.returncode == 2
-    assert "plugins.scaled.py" in changed.stderr
+    forgotten()
+    Path("scaled.py").write_text(SCALED.replace("x * self.by", "x + self.by"))
+    assert_refused(run(*words, *with_plugin), "plugins.scaled.py")
+
+
+class Where:
+    """Stands for `subprocess.Popen`: a process for runs of the arm, and this one for the others."""
+
+    def __init__(self, arm: str) -> None:
+        self.arm, self.popen = arm, subprocess.Popen
+
+    def __call__(self, command: list[str], **more: Any) -> Any:
+        return self.popen(command, **more) if self.arm in command[3] else InProcess(command, **more)
 
 
 def test_nets(run: Run):

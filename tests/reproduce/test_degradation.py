@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ def test_a_sweep_trains_resumes_and_is_drawn(tmp_path: Path, monkeypatch: pytest
     for module in (degradation, depth_figure):
         monkeypatch.setattr(module, "NORMS", ("batch",))
         monkeypatch.setattr(module, "DEPTHS", (1,))
-    write_phantom(tmp_path / "phantom", patients=2, size=96)
+    monkeypatch.setattr(degradation, "RECIPE", replace(degradation.RECIPE, crop=32, batch=2, shards=1))
+    write_phantom(tmp_path / "phantom", patients=2, size=64)
     made = sweep([tmp_path / "phantom"], tmp_path / "out", seeds=2, steps=3, jobs=2)
     assert [(p.block, p.depth, len(p.losses)) for p in made] == [("plain", 1, 2), ("residual", 1, 2)]
     run = tmp_path / "out" / "phantom" / "residual-batch-1" / "seed1"

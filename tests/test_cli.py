@@ -65,12 +65,15 @@ def trained(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A whole comparison in processes of its own: `folder`, and what it wrote to `out` and `err`."""
+    """A whole comparison: `folder`, and what it wrote to `out` and `err`."""
     folder = tmp_path_factory.mktemp("cli") / "study"
-    words = [sys.executable, "-m", "ushape", *compare_words(phantom, folder)]
-    made = subprocess.run(words, capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    return SimpleNamespace(folder=folder, out=made.stdout, err=made.stderr)
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        train_here(patch)
+        with pytest.raises(SystemExit) as caught:
+            main(compare_words(phantom, folder))
+    assert caught.value.code == 0, err.getvalue()
+    return SimpleNamespace(folder=folder, out=out.getvalue(), err=err.getvalue())
 
 
 def train_words(data: Path, out: Path, spec: str = SPEC) -> list[str]:
@@ -566,11 +569,15 @@ class InProcess:
         return self.returncode
 
 
+def train_here(patch: pytest.MonkeyPatch) -> None:
+    """Runs of studies are trained in this process."""
+    patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
+    patch.setattr("ushape.study.pool.time.sleep", lambda _: None)
+
+
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of studies are trained in this process."""
-    monkeypatch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
-    monkeypatch.setattr("ushape.study.pool.time.sleep", lambda _: None)
+    train_here(monkeypatch)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -815,7 +822,7 @@ def test_a_plugin_goes_through_a_study(
     forgotten()
     (scaled / "rois.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
+        train_here(patch)
         resumed = run("study", "resume", "study")  # by the copy in the study's folder
     assert resumed.code == 0, resumed.err
     assert (scaled / "rois.json").exists()

@@ -93,6 +93,10 @@ def test_no_patient_is_cut_and_each_is_tested_exactly_once(table: NDArray[np.int
     sizes = [len(fold.test) for fold in made]
     assert len(made) == folds
     assert max(sizes) - min(sizes) <= 1
+    for fold, other in zip(made, make_folds(counts, FIVE, folds, seed, validation=False), strict=True):
+        assert other.test == fold.test
+        assert other.validation == ()
+        assert sorted(other.train) == sorted((*fold.train, *fold.validation))
 
 
 @settings(max_examples=60)

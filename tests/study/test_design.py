@@ -76,6 +76,18 @@ def test_a_plan_holds_the_rois_of_its_folds_patients(make_study: Any):
         assert len({*plan.train, *plan.validation, *plan.test}) == 6
 
 
+def test_patients_are_held_back_where_something_is_chosen_by_them(make_study: Any):
+    def held(study: Study) -> set[int]:
+        return {len(fold.validation) for fold in study.folds}
+
+    study = make_study()
+    nobody = replace(study.recipe, validations=0)
+    assert held(study) == {1}
+    assert held(make_study(recipe=nobody)) == {0}
+    assert held(make_study("unet[width=4,levels=2]", "unet[width=4,levels=2] validations=2", recipe=nobody)) == {1}
+    assert held(plan_study(study.given, nobody, study.data, None, 2, 1, search=Search(2, 2))) == {1}
+
+
 def test_arms_see_the_same_crops_in_the_same_order(tmp_path: Path, make_study: Any, monkeypatch: pytest.MonkeyPatch):
     study, seen, draw = make_study(), {}, Crops.draw_all
 

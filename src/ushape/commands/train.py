@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ def train(options: argparse.Namespace) -> None:
     from ushape.train.start import check_trainable
 
     recipe, spec = read_recipe(options), parse(options.spec)
+    if options.val and not recipe.validations:
+        recipe = replace(recipe, validations=1)
     check_trainable([(spec, recipe)], len(grouping(recipe.grouping).classes))  # before anything is written
     plan = _plan(options, recipe)
     device = pick_device(options.device)
@@ -78,7 +81,7 @@ def _fold(options: argparse.Namespace, recipe: Recipe) -> Fold:
     number, of = options.fold
     groups = grouping(recipe.grouping)
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in find_rois(options.data, options.mpp)]
-    return make_folds(class_counts(pixels, groups), groups, of, FOLD_SEED)[number - 1]
+    return make_folds(class_counts(pixels, groups), groups, of, FOLD_SEED, recipe.validations > 0)[number - 1]
 
 
 def _print_run(folder: Path, name: str) -> None:

@@ -43,12 +43,15 @@ def class_counts(pixels: Sequence[Pixels], grouping: Grouping) -> dict[str, Coun
     return dict(sorted(counts.items()))
 
 
-def make_folds(counts: Mapping[str, Counts], grouping: Grouping, folds: int, seed: int = 0) -> list[Fold]:
+def make_folds(
+    counts: Mapping[str, Counts], grouping: Grouping, folds: int, seed: int = 0, validation: bool = True
+) -> list[Fold]:
     """`folds` folds over the patients of `counts`; each patient is tested in exactly one.
 
     Validation patients (a tenth of the patients, at least one) come from outside the fold's test patients, chosen
-    so that the training patients keep their share of every class. DataError where there are too few patients, or
-    where a fold's training patients would hold no pixel of a class that the data has.
+    so that the training patients keep their share of every class; without `validation` there are none, and they train.
+    DataError where there are too few patients, or where a fold's training patients would hold no pixel of a class
+    that the data has.
     """
     patients = sorted(counts)
     if not (folds >= 2 and len(patients) >= max(folds, 3)):
@@ -64,8 +67,8 @@ def make_folds(counts: Mapping[str, Counts], grouping: Grouping, folds: int, see
     for fold in range(folds):
         test = np.flatnonzero(best == fold)
         rest = np.flatnonzero(best != fold)
-        validation = _validation(shares[rest], max(1, round(len(patients) / 10)))
-        train = np.setdiff1d(rest, rest[validation])
+        held_back = rest[_validation(shares[rest], max(1, round(len(patients) / 10)))] if validation else rest[:0]
+        train = np.setdiff1d(rest, held_back)
         if not len(train):
             raise DataError(f"{folds} folds over {len(patients)} patients leave none to train on: use more folds")
         empty = [c for c, n, h in zip(grouping.classes, table[train].sum(axis=0), held, strict=True) if h and not n]
@@ -74,7 +77,7 @@ def make_folds(counts: Mapping[str, Counts], grouping: Grouping, folds: int, see
                 f"fold {fold + 1}/{folds}: no training patient has a pixel of {', '.join(empty)} ({grouping.id}): "
                 "use more folds, or a grouping without it"
             )
-        names = [tuple(patients[i] for i in part) for part in (test, rest[validation], train)]
+        names = [tuple(patients[i] for i in part) for part in (test, held_back, train)]
         made.append(Fold(*names))
     return made
 

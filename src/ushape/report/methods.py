@@ -48,8 +48,8 @@ def _data(r: Results) -> list[str]:
         f"Mask codes{bcss} were grouped into {len(g.classes)} classes (grouping {g.id}): {classes}.",
         f"Pixels of {_codes(g.ignored)} were ignored: they entered neither the loss nor a score." if g.ignored else "",
         f"The split was {r.split}: each of {folds} folds had {_sizes(r, 'test')} for testing, "
-        f"{_sizes(r, 'validation')} for validation and {_sizes(r, 'train')} for training, and no patient in "
-        "two of the three.",
+        + (f"{_sizes(r, 'validation')} for validation and " if any(f.validation for f in r.folds) else "and ")
+        + f"{_sizes(r, 'train')} for training, and no patient in two of them.",
     ]
 
 
@@ -132,7 +132,7 @@ def _training(r: Results) -> list[str]:
         told.append(f"Gradients were clipped to a norm of {k['clip']:g}.")
     if k.get("ema"):
         told.append(f"Weights were averaged exponentially over steps with a decay of {k['ema']:g}.")
-    if k.get("validations") == 1:
+    if k.get("validations") in (0, 1):
         told.append("The weights that were tested are those after the last step.")
     elif "validations" in k:
         told.append(

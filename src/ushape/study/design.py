@@ -197,7 +197,8 @@ def plan_study(
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
     check_sizes(pixels, max(each.crop for each in recipes))
     counts = class_counts(pixels, groups)
-    made = make_folds(counts, groups, folds, FOLD_SEED)
+    chosen_by = search is not None or any(each.validations for each in recipes)
+    made = make_folds(counts, groups, folds, FOLD_SEED, chosen_by)
     check_folds(made)
     for fold in made:
         sources(recipe, fold.test, fold.validation, mpp)  # no leak in any of them

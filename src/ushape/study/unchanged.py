@@ -29,7 +29,8 @@ def check_unchanged(study: Study, folder: Path) -> list[Pixels]:
     check_folds(study.folds)
     pixels = [open_pixels(roi, study.recipe.mpp, study.recipe.normalise) for roi in rois]
     groups = grouping(study.recipe.grouping)
-    folds = make_folds(class_counts(pixels, groups), groups, len(study.folds), FOLD_SEED)
+    validation = any(fold.validation for fold in study.folds)
+    folds = make_folds(class_counts(pixels, groups), groups, len(study.folds), FOLD_SEED, validation)
     for number, (made, written) in enumerate(zip(folds, study.folds, strict=True), 1):
         for part in PARTS:
             if getattr(made, part) != getattr(written, part):

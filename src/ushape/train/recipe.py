@@ -20,7 +20,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "weight_decay": (0, 1),
     "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "focal": (0, 10), "smoothing": (0, 0.5),
     "class_weight": (0, 2), "distil": (0, 100), "unlabelled_share": (0, 1),
-    "validations": (1, 1000),
+    "validations": (0, 1000),
 }  # fmt: skip
 """Lowest and highest value of the numbers of recipes."""
 
@@ -52,8 +52,8 @@ class Recipe:
     loss in place of cross-entropy (0: none); smoothing, of labels; class_weight, p of weights in proportion to a
     class's share of the training pixels to the power -p (0: none).
 
-    Choice: validations, how many times the validation patients are looked at, evenly over the last half of the steps; 1
-    is at the end alone, where they choose nothing.
+    Choice: validations, how many times validation patients are looked at, evenly over the last half of the steps; 1 is at
+    the end alone, where they choose nothing. 0: folds hold no patient back for it, and the last step's weights are kept.
     tta: test-time augmentation of the final evaluation.
     precision: auto takes bfloat16 where the device computes it fast.
     """
@@ -86,7 +86,7 @@ class Recipe:
     distil: float = 1.0
     unlabelled: str = "none"
     unlabelled_share: float = 0.25
-    validations: int = 1
+    validations: int = 0
     tta: Literal["none", "flips", "d4"] = "d4"
     precision: Literal["auto", "float32", "bf16"] = "auto"
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from ushape import __version__
 from ushape.errors import UshapeError
 
-TTA_NAMES = ("none", "flips", "d4")
+TTA_NAMES = ("none", "flips", "d4", "zooms")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -315,7 +315,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--engine", choices=("auto", "torch", "openvino", "onnx"), default="auto", help="auto: the fastest here")
     add("--precision", choices=("auto", "float32", "bf16", "int8"), default="auto")
     add("--calibrate", type=Path, metavar="PATH", help="images for int8 (those of the training); lets auto take it")
-    add("--tta", choices=TTA_NAMES, default="none", help="test-time augmentation: flips takes 4 times as long, d4 8")
+    add("--tta", choices=TTA_NAMES, default="none", help="views averaged: flips takes 4 times as long, d4 8, zooms 14")
     add("--classes", nargs="+", metavar="CLASS", help="those that become polygons (all)")
     add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")
     add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")

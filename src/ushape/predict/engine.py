@@ -51,11 +51,11 @@ class Predictor:
 
     @torch.inference_mode()
     def _tile(self, tile: NDArray[np.uint8]) -> Float:
-        x = as_input(torch.from_numpy(tile).to(self.device)[None] / 255)  # [1, 3, S, S]
+        image, size = torch.from_numpy(tile).to(self.device), (tile.shape[0], tile.shape[1])
         total = torch.zeros((), device=self.device)
         for view in self.views:
-            scores = self._scores(turn(x, view)).float()
-            total = total + turn_back(scores.softmax(1), view)
+            x = as_input(turn(image, view, 0, 1)[None] / 255)  # [1, 3, S, S]
+            total = total + turn_back(self._scores(x).float().softmax(1), view, size)
         mean: Float = (total[0] / len(self.views)).cpu().numpy()
         return mean
 

@@ -26,6 +26,7 @@ from ushape.predict.slides import View, slide_name
 from ushape.predict.slides.base import Bytes
 from ushape.predict.store import Store
 from ushape.predict.stream import Job, stream
+from ushape.predict.turns import views
 from ushape.threads import Lanes
 
 if TYPE_CHECKING:
@@ -163,7 +164,8 @@ def settings_for(
     net, about = weights.net, weights.about
     grid = math.lcm(net.multiple, 16)
     reach = effective_margin(net)
-    margin = None if reach is None else -(-reach // grid) * grid
+    least_zoom = min(view.zoom for view in views(tta))  # an image seen smaller has the network look further
+    margin = None if reach is None else -(-math.ceil(reach / least_zoom) // grid) * grid
     side = tile or -(-(BLENDED if margin is None else CORE) // grid) * grid
     if margin is not None and 4 * margin > side:
         margin = None

@@ -16,6 +16,13 @@ SCHEDULES = {
 }
 """A recipe's schedule in words."""
 
+VIEWS = {
+    "flips": "four flips",
+    "d4": "the eight flips and quarter turns",
+    "zooms": "the eight flips and quarter turns, seen 0.8 to 1.8 times as large,",
+}
+"""A test-time augmentation in words."""
+
 BUDGET = {"params": "number of parameters", "flops": "number of floating-point operations", "time": "inference time"}
 
 
@@ -139,7 +146,7 @@ def _training(r: Results) -> list[str]:
             f"The weights that were tested are those with the highest pooled macro Dice on validation patients, among "
             f"{count(k['validations'], 'check')} over the last half of the steps."
         )
-    views = {"flips": "four flips", "d4": "the eight flips and quarter turns"}.get(str(k.get("tta")))
+    views = VIEWS.get(str(k.get("tta")))
     if views:
         told.append(f"Predictions on test patients were averaged over {views} of the image.")
     return told

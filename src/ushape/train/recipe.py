@@ -52,9 +52,9 @@ class Recipe:
     loss in place of cross-entropy (0: none); smoothing, of labels; class_weight, p of weights in proportion to a
     class's share of the training pixels to the power -p (0: none).
 
-    Choice: validations, how many times validation patients are looked at, evenly over the last half of the steps; 1 is at
-    the end alone, where they choose nothing. 0: folds hold no patient back for it, and the last step's weights are kept.
-    tta: test-time augmentation of the final evaluation.
+    Choice: validations, how many times validation patients are looked at, evenly over the last half of the steps; 1 is
+    at the end alone, where they choose nothing. 0: folds hold no patient back, and the last step's weights are kept.
+    tta: test-time augmentation of the final evaluation (see `ushape.predict.turns`).
     precision: auto takes bfloat16 where the device computes it fast.
     """
 
@@ -87,7 +87,7 @@ class Recipe:
     unlabelled: str = "none"
     unlabelled_share: float = 0.25
     validations: int = 0
-    tta: Literal["none", "flips", "d4"] = "d4"
+    tta: Literal["none", "flips", "d4", "zooms"] = "zooms"
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:

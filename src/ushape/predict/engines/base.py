@@ -38,7 +38,7 @@ class Engine(ABC):
             return self._probabilities(tile, stain)
         total = np.zeros((self.classes, *tile.shape[:2]), np.float32)
         for view in self._views:
-            total += _turned_back(self._probabilities(_turned(tile, view), stain), view)
+            total += _turned_back(self._probabilities(_turned(tile, view), stain), view, tile)
         total /= len(self._views)
         return total
 
@@ -66,8 +66,8 @@ def _turned(tile: Bytes, view: View) -> Bytes:
     return np.ascontiguousarray(turn(torch.from_numpy(np.ascontiguousarray(tile)), view, 0, 1).numpy())
 
 
-def _turned_back(probabilities: Float, view: View) -> Float:
-    made: Float = turn_back(torch.from_numpy(probabilities), view, 1, 2).numpy()
+def _turned_back(probabilities: Float, view: View, tile: Bytes) -> Float:
+    made: Float = turn_back(torch.from_numpy(probabilities), view, (tile.shape[0], tile.shape[1]), 1, 2).numpy()
     return made
 
 

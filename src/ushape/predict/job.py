@@ -27,6 +27,7 @@ from ushape.predict.store import Store
 from ushape.predict.strength import slide_strength
 from ushape.predict.tiling import Plan, plan, thrifty
 from ushape.predict.tissue import Tissue, find_tissue
+from ushape.threads import Lanes
 
 if TYPE_CHECKING:
     from ushape.predict.engines import Engine
@@ -83,6 +84,8 @@ Finish = Callable[["SlideJob", Found, Store], dict[str, Any]]
 class SlideJob:
     """See `stream.Job`. `finish` writes the outputs, `outputs` says which: what was asked for, as plain data.
 
+    `lanes` look over the slide when it is opened, which must not be done by one of them.
+
     Once finished: `broken`, how many tiles of its file could not be read, and `note`, a line for the user or None.
     """
 
@@ -94,9 +97,11 @@ class SlideJob:
         engine: Engine,
         finish: Finish,
         outputs: dict[str, Any],
+        lanes: Lanes,
         mpp: float | None = None,
         max_pixels: int | None = None,
     ) -> None:
+        self._lanes = lanes
         self.path, self.folder, self.settings, self.engine = path, folder, settings, engine
         self.name = path.name
         self._finish, self.outputs, self._mpp, self._limit = finish, outputs, mpp, max_pixels
@@ -135,10 +140,10 @@ class SlideJob:
             self._claim()
             slide = self._things.enter_context(self.open_slide())
             view = View(slide, self.settings.mpp)
-            tissue = find_tissue(view, self.settings.tissue, self.settings.saturation)
+            tissue = find_tissue(view, self.settings.tissue, self.settings.saturation, self._lanes)
             normal = self.settings.normalise == "stain"
-            stain = slide_strength(view, tissue) if normal else np.eye(3, dtype=np.float32)
-            self.found = Found(view, tissue, stain, overview(view))
+            stain = slide_strength(view, tissue, lanes=self._lanes) if normal else np.eye(3, dtype=np.float32)
+            self.found = Found(view, tissue, stain, overview(view, lanes=self._lanes))
             self.canvas = self._canvas()
             classes = self.settings.classes if self.settings.probabilities else 0
             self.store = Store(self.folder / WORK, view.height, view.width, self.canvas.units, classes)

@@ -7,6 +7,7 @@ costs time only: so everything here errs towards tissue. Pen marks and coloured 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Literal
 
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
-FINE = 4.0
-"""µm per px at which saturation is measured: a thin piece, averaged with the glass around it, still shows."""
+FINE = 5.0
+"""µm per px at which saturation is measured: a thin piece, averaged with the glass around it, still shows.
+
+Scanners' coarse levels of about 4 µm (0.25 times 16, a little more) are fine enough, and need no finer one decoded.
+"""
 
 COARSE = 8.0
 """µm per px of the mask; of the finer pixels in one, the most saturated counts."""
@@ -113,8 +117,14 @@ def find_tissue(
 
 def saturation(rgb: Bytes) -> Float:
     """The S of HSV of RGB uint8 [..., 3], float32 [...], 0 to 1; 0 where it is too dark to tell."""
-    most, least = rgb.max(-1).astype(np.float32), rgb.min(-1)
+    most, least = brightest(rgb).astype(np.float32), reduce(np.minimum, np.moveaxis(rgb, -1, 0))
     return np.where(most > DARK * 255, (most - least) / np.maximum(most, 1), np.float32(0)).astype(np.float32)
+
+
+def brightest(rgb: Bytes) -> Bytes:
+    """The largest channel of RGB uint8 [..., 3], uint8 [...]: by planes, ten times as fast as along the axis."""
+    largest: Bytes = reduce(np.maximum, np.moveaxis(rgb, -1, 0))
+    return largest
 
 
 def otsu(values: Float) -> float:
@@ -146,7 +156,7 @@ def _survey(fine: View, pool: int, lanes: Lanes | None) -> tuple[Float, float, B
     glance = np.empty((-(-fine.height // less), -(-fine.width // less), 3), np.uint8)
     for top, rgb in in_bands(fine, lanes, pool * less):
         values = saturation(rgb)
-        steps = (values[rgb.max(-1) > BRIGHT * 255] * 512).astype(np.intp)
+        steps = (values[brightest(rgb) > BRIGHT * 255] * 512).astype(np.intp)
         pale += np.bincount(steps[steps < _PALE], minlength=_PALE)
         padded = np.zeros((-(-len(values) // pool) * pool, columns * pool), np.float32)
         padded[: len(values), : fine.width] = values

@@ -84,7 +84,8 @@ def predict_slides(
     counts: dict[str, int] = {}  # tiles
     for path in slides:
         finish = partial(write_outputs, grouping=grouping, outputs=outputs)
-        job = SlideJob(path, out / slide_name(path), settings, engine, finish, outputs.to_dict(), mpp, max_pixels)
+        folder, asked = out / slide_name(path), outputs.to_dict()
+        job = SlideJob(path, folder, settings, engine, finish, asked, lanes, mpp, max_pixels)
         if finished(job):
             before.append(job.name)
             continue

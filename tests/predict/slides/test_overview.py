@@ -58,11 +58,11 @@ def test_a_coarser_view_is_made_where_it_is_coarser(view: View) -> None:
 def test_after_a_look_for_tissue_the_slide_is_not_read_again(
     view: View, picture: Picture, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    """`kept` bounds what is kept: with 4000 px a third of what was seen at 4 µm, 153 x 222 px."""
+    """`kept` bounds what is kept: with 4000 px a third of what was seen at 5 µm, 122 x 178 px."""
     monkeypatch.setattr(tissue, "_GLANCE", kept)
     find_tissue(view)
     assert view.glance is not None
-    assert view.glance.shape == ((153, 222, 3) if kept > 4000 else (51, 74, 3))
+    assert view.glance.shape == ((122, 178, 3) if kept > 4000 else (41, 60, 3))
     monkeypatch.setattr(View, "read", lambda *_: pytest.fail("it was read again"))
     made = overview(view, 60)
     assert made.shape == (41, 60, 3)

@@ -142,7 +142,7 @@ def write_outputs(job: SlideJob, found: Found, store: Store, grouping: Grouping,
     }
 
 
-CORE, BLENDED = 1024, 512
+CORE, BLENDED = 1536, 512
 """Sides of tiles in px: those of which cores are kept are large, since margins are computed twice."""
 
 

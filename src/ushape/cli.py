@@ -324,7 +324,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tolerance", type=float, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
     add("--probabilities", action="store_true", help="write a pyramid of probabilities too")
     add("--dicom", action="store_true", help="write a DICOM segmentation too")
-    add("--tile", type=_positive, metavar="PX", help="side of tiles computed at once (1536; 512 where they are blended)")
+    add("--tile", type=_positive, metavar="PX", help="side of tiles computed at once (1536; 512 where blended)")
     add("--jobs", type=_positive, metavar="N", help="tiles computed at the same time (one a core)")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
 

@@ -51,7 +51,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _tile(self, tile: NDArray[np.uint8]) -> Float:
-        image, size = torch.from_numpy(tile).to(self.device), (tile.shape[0], tile.shape[1])
+        image, size = torch.from_numpy(np.array(tile)).to(self.device), (tile.shape[0], tile.shape[1])
         total = torch.zeros((), device=self.device)
         for view in self.views:
             x = as_input(turn(image, view, 0, 1)[None] / 255)  # [1, 3, S, S]

@@ -170,6 +170,14 @@ def test_augmentation_changes_nothing_for_a_network_that_sees_one_pixel(tta: str
     assert np.abs(predict(PerPixel(), image, tta) - predict(PerPixel(), image)).max() < 1e-6
 
 
+def test_sizes_change_little_for_a_network_that_sees_one_pixel() -> None:
+    image = picture(130, 190)
+    made, alone = predict(PerPixel(), image, "zooms"), predict(PerPixel(), image)
+    assert made.shape == alone.shape
+    assert np.abs(made.sum(0) - 1).max() < 1e-5
+    assert np.abs(made - alone).mean() < 5e-3
+
+
 @pytest.mark.parametrize("tta", ["flips", "d4"])
 def test_augmentation_averages_what_a_network_says_of_each_view(tta: str) -> None:
     # Half of all views show a row in the upper half, so that a network that only knows the row cannot decide.

@@ -20,7 +20,7 @@ from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan, open_run
 
 SPEC = "unet[width=4,levels=3]"
-RECIPE = Recipe(crop=48, batch=4, shards=2, steps=30, validations=4)
+RECIPE = Recipe(crop=48, batch=4, shards=2, steps=30, validations=4, tta="flips")
 CPU = torch.device("cpu")
 
 Train = Callable[..., Path]

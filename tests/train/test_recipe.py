@@ -91,7 +91,7 @@ def test_a_whole_number_serves_as_a_fraction(key: str):
 @pytest.mark.parametrize("value", [5, None, "nonsense", ["none"]])
 def test_a_word_that_is_not_offered_is_refused(key: str, value: object):
     told = refusal({key: value})
-    assert {"grouping": "bcss-5", "tta": "none, flips, d4", "precision": "auto, float32, bf16"}[key] in told or (
+    assert {"grouping": "bcss-5", "tta": "none, flips, d4, zooms", "precision": "auto, float32, bf16"}[key] in told or (
         key == "grouping" and "type str" in told
     )
 

@@ -14,6 +14,7 @@ from ushape.data.stain import restained, strength_matrix
 from ushape.errors import RunError
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import Weights, as_input, load_weights, save_weights
+from ushape.predict.engine import Predictor
 from ushape.predict.engines import NO_STAIN, Engine, choose, open_engine
 from ushape.predict.engines.libraries import installed
 from ushape.predict.engines.program import Programs
@@ -99,6 +100,14 @@ def test_views_are_averaged_and_lanes_do_not_mix_tiles(kind: tuple[str, str], la
         back += [np.rot90(v[:, :, ::-1], -k, (1, 2)) for k, v in enumerate(mirrored)]
         np.testing.assert_allclose(probabilities, np.mean(back, 0), atol=1e-4)
         assert (engine.labels(tile, NO_STAIN) == probabilities.argmax(0)).all()
+
+
+def test_an_engine_sees_the_sizes_that_evaluation_sees(lanes: Lanes) -> None:
+    made, tile = weights("unet[width=2,levels=2]"), invented_tissue(256)[:192, :192]
+    predictor = Predictor(made.net, CPU, "float32", lanes, "zooms")
+
+    seen = opened(("torch", "float32"), lanes, made, "zooms").probabilities(np.ascontiguousarray(tile), NO_STAIN)
+    np.testing.assert_allclose(seen, predictor._tile(tile), atol=1e-4)
 
 
 def test_int8_is_near_float32_where_it_was_calibrated(lanes: Lanes) -> None:

@@ -76,6 +76,18 @@ def test_a_plan_holds_the_rois_of_its_folds_patients(make_study: Any):
         assert len({*plan.train, *plan.validation, *plan.test}) == 6
 
 
+def test_a_published_network_keeps_the_name_it_was_given_by(tmp_path: Path, make_study: Any):
+    study: Study = make_study("unet-32-bn", "unet-32-bn stain=0", "unet[width=4]")
+    assert [arm.name for arm in study.given] == ["unet-32-bn", "unet-32-bn stain=0", "unet[width=4]"]
+    assert study.given[0] == parse_arm("unet", study.recipe)  # the same arm by another name
+    open_study(tmp_path / "study", study)
+    assert read_yaml(tmp_path / "study" / "study.yaml")["arms"][0] == "unet"  # what it is, not what it is called
+    assert [arm.name for arm in read_study(tmp_path / "study").given] == [arm.name for arm in study.given]
+    twice = ("unet", "unet-32-bn")
+    with pytest.raises(RunError, match="is given twice"):
+        make_study(*twice)
+
+
 def test_patients_are_held_back_where_something_is_chosen_by_them(make_study: Any):
     def held(study: Study) -> set[int]:
         return {len(fold.validation) for fold in study.folds}

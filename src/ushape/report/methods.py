@@ -82,12 +82,15 @@ def _arms(r: Results) -> list[str]:
     few, many = f"{min(sizes):,}", f"{max(sizes):,}"
     low, high = (fixed(pick(a.flops for a in r.arms) / 1e9, 2) for pick in (min, max))
     work = f"{low if low == high else f'{low} to {high}'} GFLOPs for an image of 256 × 256 pixels"
-    unet = any(name == "unet" or name.startswith(("unet[", "unet+")) for name in names)
+    short = {a.name.split(" ")[0]: a.spec for a in r.arms if a.name.split(" ")[0] != a.spec}
+    specs = [a.spec for a in r.arms]
+    unet = any(name == "unet" or name.startswith(("unet[", "unet+")) for name in specs)
     near = f"Widths were solved so that each came as near as it could to the {BUDGET[r.matched or 'params']} of "
     near += f"{names[0]}."
     had = "It had" if len(names) == 1 else "They had"
     return [
         start,
+        f"{listed([f'{name} is {spec}' for name, spec in short.items()])}." if short else "",
         "Names that begin with unet stand for modifications of U-Net [@ronneberger]." if unet else "",
         near if r.matched else "",
         f"{had} {few if few == many else f'{few} to {many}'} parameters and {work}.",

@@ -109,7 +109,10 @@ class Measures:
 
 @dataclass(frozen=True)
 class Arm:
+    """`name` says the spec, or the published network's name, and how its recipe differs; `spec` the network alone."""
+
     name: str
+    spec: str
     parameters: int
     train_minutes: float | None
     scores: Scores

@@ -20,6 +20,7 @@ from ushape.files import read_json, read_yaml, write_json, write_text
 from ushape.nets.budget import By, match
 from ushape.nets.plugin import files, hashes
 from ushape.nets.spec import Spec, modify, parse
+from ushape.nets.zoo import published
 from ushape.study.factorial import Design, make_design
 from ushape.study.guards import check_folds, check_tissue, find_alike
 from ushape.study.versions import versions
@@ -46,15 +47,19 @@ SHARED = {
 
 @dataclass(frozen=True)
 class Arm:
-    """A network, and what its recipe has otherwise than the study's: (key, value), in the recipe's order."""
+    """A network, and what its recipe has otherwise than the study's: (key, value), in the recipe's order.
+
+    called: the name of the published network that it was given by, if so; the spec says the same at greater length.
+    """
 
     spec: Spec
     changes: tuple[tuple[str, Any], ...] = ()
+    called: str | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
-        """`unet[width=16]`, or with changes `unet[width=16] stain=0 dice=0.5`."""
-        return " ".join([self.spec.name, *(f"{k}={told(v)}" for k, v in self.changes)])
+        """`unet[width=16]`, or with changes `unet[width=16] stain=0 dice=0.5`; a published network by its own name."""
+        return " ".join([self.called or self.spec.name, *(f"{k}={told(v)}" for k, v in self.changes)])
 
     @property
     def folder(self) -> str:
@@ -146,7 +151,8 @@ def parse_arm(text: str, recipe: Recipe) -> Arm:
         if value == getattr(recipe, key):
             raise RecipeError(f"{text}: {key}={told(value)} is what the study has anyway: leave it out")
     replace(recipe, **changed)  # refuses values that do not go together
-    return Arm(parse(name), tuple((f.name, changed[f.name]) for f in fields(Recipe) if f.name in changed))
+    changes = tuple((f.name, changed[f.name]) for f in fields(Recipe) if f.name in changed)
+    return Arm(parse(name), changes, name if name in {each.name for each in published()} else None)
 
 
 def told(value: object) -> str:
@@ -183,7 +189,8 @@ def plan_study(
     arms = [each if isinstance(each, Arm) else Arm(each) for each in given]
     if matched:
         specs = matched_specs([arm.spec for arm in arms], matched, len(grouping(recipe.grouping).classes))
-        arms = [replace(arm, spec=spec) for arm, spec in zip(arms, specs, strict=True)]
+        kept = (arm.called if spec == arm.spec else None for arm, spec in zip(arms, specs, strict=True))
+        arms = [replace(a, spec=s, called=c) for a, s, c in zip(arms, specs, kept, strict=True)]
     if len(arms) != len(set(arms)):
         twice = next(a for a in arms if arms.count(a) > 1)
         raise RunError(f"{twice.name} is given twice: an arm is compared with others, not with itself")
@@ -221,7 +228,8 @@ def open_study(folder: Path, study: Study) -> None:
     RunError where it is another's, or its folds were changed.
     """
     content = {
-        "arms": [arm.name for arm in study.given],
+        "arms": [replace(arm, called=None).name for arm in study.given],
+        "called": [arm.called for arm in study.given],
         "plugins": hashes(study.specs),
         "design": _told(study.design),
         "base": study.base.name if study.base else None,
@@ -262,7 +270,10 @@ def read_study(folder: Path) -> Study:
         shares = tuple(fold.pop("shares") for fold in folds)
         recipe = make_recipe(data["recipe"])
         return Study(
-            given=tuple(parse_arm(name, recipe) for name in data["arms"]),
+            given=tuple(
+                replace(parse_arm(name, recipe), called=called)
+                for name, called in zip(data["arms"], data["called"], strict=True)
+            ),
             recipe=recipe,
             data=Path(data["data"]),
             mpp=data["mpp"],

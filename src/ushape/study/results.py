@@ -130,6 +130,7 @@ def _arm(
     minutes = sum(read_log(folder / study.run_folder(*run) / "log.csv")["seconds"][-1] for run in runs) / 60
     return {
         "name": study.arms[arm].name,
+        "spec": study.arms[arm].spec.name,
         "folder": arm,
         **sized(study.arms[arm].spec, classes=len(groups.classes)),
         "train_minutes": round(minutes, 2),

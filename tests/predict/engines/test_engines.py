@@ -105,7 +105,6 @@ def test_views_are_averaged_and_lanes_do_not_mix_tiles(kind: tuple[str, str], la
 def test_an_engine_sees_the_sizes_that_evaluation_sees(lanes: Lanes) -> None:
     made, tile = weights("unet[width=2,levels=2]"), invented_tissue(256)[:192, :192]
     predictor = Predictor(made.net, CPU, "float32", lanes, "zooms")
-
     seen = opened(("torch", "float32"), lanes, made, "zooms").probabilities(np.ascontiguousarray(tile), NO_STAIN)
     np.testing.assert_allclose(seen, predictor._tile(tile), atol=1e-4)
 

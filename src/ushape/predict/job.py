@@ -22,7 +22,6 @@ from ushape.files import cannot_write, read_json, write_json
 from ushape.locks import holding
 from ushape.predict.canvas import Blended, Canvas, Crop, Part
 from ushape.predict.slides import Slide, View, open_slide
-from ushape.predict.slides.overview import overview
 from ushape.predict.store import Store
 from ushape.predict.strength import slide_strength
 from ushape.predict.tiling import Plan, plan, thrifty
@@ -69,12 +68,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of a slide before its first tile: its view, tissue, strength of stain, an overview RGB uint8."""
+    """What is known of a slide before its first tile: its view, tissue, strength of stain."""
 
     view: View
     tissue: Tissue
     stain: NDArray[np.float32]
-    overview: NDArray[np.uint8]
 
 
 Finish = Callable[["SlideJob", Found, Store], dict[str, Any]]
@@ -143,7 +141,7 @@ class SlideJob:
             tissue = find_tissue(view, self.settings.tissue, self.settings.saturation, self._lanes)
             normal = self.settings.normalise == "stain"
             stain = slide_strength(view, tissue, lanes=self._lanes) if normal else np.eye(3, dtype=np.float32)
-            self.found = Found(view, tissue, stain, overview(view, lanes=self._lanes))
+            self.found = Found(view, tissue, stain)
             self.canvas = self._canvas()
             classes = self.settings.classes if self.settings.probabilities else 0
             self.store = Store(self.folder / WORK, view.height, view.width, self.canvas.units, classes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -126,13 +127,25 @@ def _write(
 
 
 def _tiles(layers: Sequence[Grid], below: Sequence[Raw], halve: Halve, fill: int) -> Iterator[Bytes]:
-    """Tiles [512, 512] of each layer, row after row; their halves are written to the layers `below`, if there are."""
-    for index, layer in enumerate(layers):
-        height, width = layer.shape
-        for top in range(0, height, TILE):
-            band: Bytes = layer[top : top + TILE, :]
-            if below:
-                below[index].write(top // 2, 0, halve(band))
+    """Tiles [512, 512] of each layer, row after row; their halves are written to the layers `below`, if there are.
+
+    A band is read and halved while the tiles of the one before are compressed.
+    """
+
+    def made(index: int, top: int) -> Bytes:
+        band: Bytes = layers[index][top : top + TILE, :]
+        if below:
+            below[index].write(top // 2, 0, halve(band))
+        return band
+
+    height, width = layers[0].shape
+    places = [(index, top) for index in range(len(layers)) for top in range(0, height, TILE)]
+    with ThreadPoolExecutor(1, "band") as ahead:
+        bands = [ahead.submit(made, *places[0])]
+        for after in [*places[1:], None]:
+            band = bands.pop().result()
+            if after:
+                bands.append(ahead.submit(made, *after))
             for left in range(0, width, TILE):
                 tile = np.full((TILE, TILE), fill, np.uint8)
                 part = band[:, left : left + TILE]

@@ -24,6 +24,7 @@ from ushape.predict.polygons import save_geojson
 from ushape.predict.pyramid import save_label_pyramid, save_probability_pyramid
 from ushape.predict.slides import View, slide_name
 from ushape.predict.slides.base import Bytes
+from ushape.predict.slides.overview import overview
 from ushape.predict.store import Store
 from ushape.predict.stream import Job, stream
 from ushape.predict.turns import views
@@ -123,7 +124,7 @@ def write_outputs(job: SlideJob, found: Found, store: Store, grouping: Grouping,
         save_probability_pyramid(folder / "probabilities.ome.tiff", store.probabilities, view.mpp, grouping, told)
     polygons = folder / "polygons.geojson"
     save_geojson(polygons, labels, view.mpp, view.to_slide, grouping, outputs.classes, outputs.tolerance)
-    save_overlay(folder / "overlay.png", found.overview, labels, view.mpp, grouping)
+    save_overlay(folder / "overlay.png", overview(view), labels, view.mpp, grouping)
     if outputs.dicom:
         from ushape.predict.dicom import save_dicom
 

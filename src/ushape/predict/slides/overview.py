@@ -23,11 +23,10 @@ def coarse(view: View, mpp: float) -> View:
     return View(view.slide, mpp) if mpp > view.mpp else view
 
 
-def overview(view: View, side: int = 2048, lanes: Lanes | None = None) -> Bytes:
+def overview(view: View, side: int = 2048) -> Bytes:
     """The whole slide, RGB uint8, its longer side `side` px or, if it is smaller, as it is.
 
     Made of `view.glance` where that is large enough, which spares a slide without coarse levels a second reading.
-    lanes: read by them; not to be called from one of them.
     """
     longer = max(view.height, view.width)
     share = min(1.0, side / longer)
@@ -41,7 +40,7 @@ def overview(view: View, side: int = 2048, lanes: Lanes | None = None) -> Bytes:
         return resample(rows, columns, 0, 0, height, width, lambda y, x, h, w: seen[y : y + h, x : x + w])
     small = coarse(view, view.mpp / share)
     made = np.empty((small.height, small.width, 3), np.uint8)
-    for top, band in in_bands(small, lanes):
+    for top, band in in_bands(small, None):
         made[top : top + len(band)] = band
     return made
 

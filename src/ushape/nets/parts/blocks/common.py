@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ushape.errors import SpecError
+from ushape.nets.parts.depthwise import DepthwiseConv
 from ushape.nets.parts.plain import Style
 
 
@@ -36,7 +37,7 @@ def shortcut(cin: int, cout: int, style: Style) -> nn.Module:
 
 def depthwise(channels: int, kernel: int, bias: bool = True) -> nn.Conv2d:
     """One filter a channel: [N, C, H, W] -> the same shape."""
-    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=bias)
+    return DepthwiseConv(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=bias)
 
 
 def fresh(activation: nn.Module) -> nn.Module:

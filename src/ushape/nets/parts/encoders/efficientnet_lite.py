@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.errors import SpecError
+from ushape.nets.parts.depthwise import DepthwiseConv
 from ushape.nets.parts.encoders.given import GivenEncoder
 from ushape.nets.parts.encoders.imagenet import packaged, read_file
 from ushape.nets.parts.encoders.own import Level, Make
@@ -37,7 +38,7 @@ ENDS = (1, 2, 3, 5, 7)
 """Stages that have been computed when the features of levels 1, 2, ... are complete."""
 
 
-class SameConv(nn.Conv2d):
+class SameConv(DepthwiseConv):
     """A convolution that pads as TensorFlow does: [N, cin, H, W] of even sides -> [N, cout, H / stride, W / stride]."""
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int, groups: int = 1) -> None:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.errors import SpecError
+from ushape.nets.parts.depthwise import DepthwiseConv
 from ushape.nets.parts.norms import BatchNorm
 
 
-class Mirrored(nn.Conv2d):
+class Mirrored(DepthwiseConv):
     """A 7x7 convolution with mirrored borders: [N, cin, H, W] -> [N, cout, H, W]."""
 
     def __init__(self, cin: int, cout: int, groups: int = 1) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.errors import SpecError
+from ushape.nets.parts.depthwise import DepthwiseConv
 from ushape.nets.parts.norms import BatchNorm
 
 BLOCKS: tuple[tuple[tuple[int, float, bool], ...], ...] = (
@@ -54,7 +55,7 @@ class Squeeze(nn.Module):
 
 
 def _unit(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False)
+    conv = DepthwiseConv(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False)
     return [conv, BatchNorm(cout, eps=1e-3, momentum=0.01)]
 
 

@@ -21,6 +21,7 @@ from ushape.errors import SpecError
 from ushape.nets.parts.blocks.common import odd_kernel
 from ushape.nets.parts.blocks.convnext import EachChannelNorm
 from ushape.nets.parts.blocks.convnext import MedNeXt as Block
+from ushape.nets.parts.depthwise import DepthwiseConv
 
 
 class Resample(nn.Module):
@@ -31,7 +32,7 @@ class Resample(nn.Module):
 
     def __init__(self, cin: int, cout: int, kernel: int, expansion: int, up: bool) -> None:
         super().__init__()
-        conv = nn.ConvTranspose2d if up else nn.Conv2d
+        conv = nn.ConvTranspose2d if up else DepthwiseConv
         self.residual = nn.Sequential(
             conv(cin, cin, kernel, stride=2, padding=kernel // 2, groups=cin),
             EachChannelNorm(cin),

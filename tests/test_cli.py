@@ -430,6 +430,12 @@ def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, ph
     assert_refused(run("predict", tmp_path, image, "--out", out), "train it first")
     both = run("predict", trained, image, "--out", out, "--tissue", "all", "--saturation", 0.1, *TORCH)
     assert_refused(both, "--saturation has no effect with --tissue all")
+    assert_refused(run("predict", trained, image, "--out", out, "--saturation", 5, *TORCH), "from 0 to 1")
+    assert not (out / image.stem).exists()  # nothing that the corrected command would stumble over
+    for wrong in ("nan", "inf", "-5"):
+        refused = run("predict", trained, image, "--out", out, "--tolerance", wrong, *TORCH)
+        assert refused.code == 2
+        assert f"--tolerance: {wrong}: give a length of 0 or more" in refused.err
     assert_refused(run("predict", trained, image, "--out", out, "--tile", 100, *TORCH), "--tile 100", "multiples of 16")
     assert_refused(run("predict", trained, image, "--out", out, "--classes", "tumour"), "did you mean 'tumor'")
     assert_refused(run("predict", trained, "--out", out), "no slide is named after the network")
@@ -460,6 +466,7 @@ def test_a_network_is_exported_and_what_was_asked_wrongly_is_refused(run: Run, t
         (["--format", "torch", "--out", tmp_path / "net.onnx"], "ends with .pt2"),
         (["--format", "torch", "--out", tmp_path / "a.pt2", "--int8"], "int8 has no effect with --format torch"),
         (["--format", "torch", "--out", tmp_path / "a.pt2", "--calibrate", tmp_path], "have no effect without --int8"),
+        (["--format", "onnx", "--out", tmp_path / "a.onnx", "--int8", "--mpp", 1], "of the images of --calibrate"),
         (["--format", "safetensors", "--out", tmp_path / "a.safetensors", "--stain", "given"], "has no effect"),
     ):
         assert_refused(run("export", trained, *words), said)

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -320,8 +321,8 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")
     add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")
     add("--mpp", type=float, help="µm per pixel of slides that do not say it")
-    add("--max-pixels", type=_positive, metavar="N", help="of images that must be decoded as a whole (2^30)")
-    add("--tolerance", type=float, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
+    add("--max-pixels", type=_positive, metavar="N", help="of images that must be decoded as a whole (2^27)")
+    add("--tolerance", type=_length, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
     add("--probabilities", action="store_true", help="write a pyramid of probabilities too")
     add("--dicom", action="store_true", help="write a DICOM segmentation too")
     add("--tile", type=_positive, metavar="PX", help="side of tiles computed at once (1536; 512 where blended)")
@@ -338,6 +339,13 @@ def _prediction_arguments(parser: argparse.ArgumentParser) -> None:
 def _computing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=_positive, help="computing threads (one a core)")
+
+
+def _length(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < inf:
+        raise argparse.ArgumentTypeError(f"{text}: give a length of 0 or more")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -1,7 +1,8 @@
-"""Who works in a folder: a lock on a file that the system drops with its holder, however that one ends."""
+"""Who works in a folder: a lock on it, or a file in it, that the system drops with its holder, however it ends."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,20 +18,25 @@ except ImportError:  # no POSIX system: nothing is locked there, and nothing see
 
 @contextmanager
 def holding(file: Path, patience: float = 60.0) -> Iterator[None]:
-    """Hold a file that exists while the block runs; another holder is waited for, `patience` seconds at most.
+    """Hold a file or folder that exists while the block runs; another holder is waited for, `patience` seconds at most.
 
     A process that was told to stop needs a moment to save its state. RunError where the other one goes on.
     """
     if fcntl is None or not file.exists():
         yield
         return
-    with file.open("r+b") as opened:
+    folder = file.is_dir()
+    number = os.open(file, os.O_RDONLY if folder else os.O_RDWR)
+    try:
         deadline = time.monotonic() + patience
-        while not _take(opened.fileno(), exclusive=True):
+        while not _take(number, exclusive=True):
             if time.monotonic() > deadline:
-                raise RunError(f"{file.parent}: another process is at work in it: wait for it, or stop it")
+                at = file if folder else file.parent
+                raise RunError(f"{at}: another process is at work in it: wait for it, or stop it")
             time.sleep(0.05)
         yield
+    finally:
+        os.close(number)
 
 
 def is_held(file: Path) -> bool:

@@ -65,9 +65,13 @@ def test_one_file_will_do_but_not_glass(folder: Path, tmp_path: Path) -> None:
 
 def test_a_run_names_its_images(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    write_yaml(run / "run.yaml", {"data": str(folder), "mpp": None})
-    assert training_images(run) == (folder, None)
+    both = ["a_MPP-1.2000", "b_MPP-1.2000"]
+    write_yaml(run / "run.yaml", {"data": str(folder), "mpp": None, "rois": {"train": both}})
+    assert training_images(run) == (folder, None, both)
     assert fingerprint(crops_for(run, None, ABOUT)) == fingerprint(crops_for(tmp_path / "any", folder, ABOUT))
+    write_yaml(run / "run.yaml", {"data": str(folder), "mpp": 0.25, "rois": {"train": both[:1]}})  # names come first
+    alone = calibration_crops(folder / "rgbs_colorNormalized" / f"{both[0]}.png", 1.2, "none")
+    assert fingerprint(crops_for(run, None, ABOUT)) == fingerprint(alone)
     write_yaml(run / "run.yaml", {"data": str(tmp_path / "gone"), "mpp": None})
     with pytest.raises(DataError, match=r"are gone .*--calibrate"):
         training_images(run)

@@ -164,3 +164,17 @@ def test_finished_rows_are_not_computed_again(tmp_path: Path) -> None:
     store.done[5:] = False
     again = paint(Blended(made.plan, Image(array), everywhere, CLASSES), store, wide)
     assert again == (len(made.rows) - 4) * len(made.columns)  # row 4 reaches into row 5, and is computed for that
+
+
+def test_rows_without_tissue_are_not_waited_for(tmp_path: Path) -> None:
+    """Glass above and below the tissue: rows of which nothing is computed cannot be done, nor are they left to do."""
+    array = np.random.default_rng(0).integers(0, 256, (60, 20, 3), dtype=np.uint8)
+    mask = np.zeros((60, 20), bool)
+    mask[24:40] = True
+    made = Blended(plan(60, 20, 16, 4, grid=4), Image(array), Mask(mask), CLASSES)
+    store = Store(tmp_path, 60, 20, made.units, every=-1)
+    total = paint(made, store, wide)
+    assert 0 < total < len(made.plan.corners)
+    again = Blended(made.plan, Image(array), Mask(mask), CLASSES)
+    again.open(store)
+    assert list(again.parts()) == []

@@ -66,6 +66,17 @@ def test_inside_an_annotation_only_its_pixels_count(out: Path, blobs: Blobs, tmp
     assert made.region == {("one", "region"): pytest.approx(0.01)}
 
 
+def test_annotations_count_from_the_corner_of_the_scanned_area(tmp_path: Path, blobs: Blobs) -> None:
+    labels = blobs(200, 300, 0)
+    (tmp_path / "one").mkdir()
+    told = {"slide_mpp": 0.25, "slide_corner_x": 120, "slide_corner_y": 40}
+    save_label_pyramid(tmp_path / "one" / "labels.ome.tiff", labels, 1.0, FIVE, told)
+    (tmp_path / "one" / "provenance.json").write_text("{}")
+    file = annotations(tmp_path / "a.geojson", "region", 40, 40, 400)
+    made = measure([tmp_path / "one"], file)
+    assert made.compositions == {("one", "region"): composition(labels[20:120, 40:140], 1.0, FIVE)}
+
+
 def test_a_folder_of_annotations_has_one_file_a_slide(out: Path, blobs: Blobs, tmp_path: Path) -> None:
     for name in ("one", "two"):
         annotations(tmp_path / "drawn" / f"{name}.geojson", f"of {name}", 240, 0, 800)

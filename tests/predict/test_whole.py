@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ushape.data.classes import IGNORE, grouping
-from ushape.errors import DataError, RunError, UshapeError
+from ushape.errors import DataError, UshapeError
+from ushape.locks import holding
 from ushape.predict.canvas import Part
 from ushape.predict.job import PROVENANCE, WORK, Settings
+from ushape.predict.measure import measure
 from ushape.predict.stream import stream
 from ushape.predict.whole import Outcome, Outputs, begun_with, check_classes, predict_slides
 from ushape.threads import Lanes
@@ -116,7 +119,8 @@ def test_a_killed_prediction_goes_on_where_it_was(tmp_path: Path) -> None:
     first = ByColour(stop=7, error=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run([tmp_path / "a.png"], tmp_path / "out", first)
-    assert begun_with(tmp_path / "out", [tmp_path / "a.png"]) == ("by-colour", "float32")
+    here = tmp_path / "out", [tmp_path / "a.png"]
+    assert begun_with(*here, ("auto", "auto")) == ("by-colour", "float32")
     second = ByColour()
     assert run([tmp_path / "a.png"], tmp_path / "out", second).predicted == ("a.png",)
     total = 5 * 4  # tiles of 48 px cores over 200 x 150
@@ -130,20 +134,112 @@ def test_a_killed_prediction_goes_on_where_it_was(tmp_path: Path) -> None:
     third = ByColour()
     assert run([tmp_path / "a.png"], tmp_path / "out", third) == Outcome((), ("a.png",), {}, {}, ())
     assert third.calls == 0
+    assert (
+        begun_with(*here, ("auto", "float32")) == begun_with(*here, ("by-colour", "auto")) == ("by-colour", "float32")
+    )
+    assert begun_with(*here, ("auto", "int8")) == ("auto", "int8")
+    assert begun_with(tmp_path / "none", [tmp_path / "a.png"], ("torch", "auto")) == ("torch", "auto")
+
+
+def test_a_tile_of_the_file_that_is_damaged_is_background_after_a_kill_too(tmp_path: Path) -> None:
+    image = make(tmp_path / "a.png", 640, 640)
+    tifffile.imwrite(tmp_path / "a.tif", image, tile=(128, 128), compression="jpeg", photometric="rgb")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        start = file.pages[0].dataoffsets[6]  # second row, second column
+    with (tmp_path / "a.tif").open("r+b") as written:
+        written.seek(start)
+        written.write(bytes(60))
+    where = np.zeros((640, 640), bool)
+    where[128:256, 128:256] = True
+    for stop, out in ((10**9, "whole"), (90, "out")):
+        if stop < 10**9:
+            with pytest.raises(KeyboardInterrupt):
+                run([tmp_path / "a.tif"], tmp_path / out, ByColour(stop, KeyboardInterrupt()), probabilities=True)
+        made = run([tmp_path / "a.tif"], tmp_path / out, probabilities=True)
+        assert made.broken == {"a.tif": 1}
+        folder = tmp_path / out / "a"
+        assert np.array_equal(tifffile.imread(folder / "labels.ome.tiff") == IGNORE, where)
+        assert np.array_equal(tifffile.imread(folder / "probabilities.ome.tiff").sum(0) == 0, where)
+        told = json.loads((folder / PROVENANCE).read_text())
+        assert told["broken"] == [[128, 128, 128, 128]]
+        assert told["composition"]["tissue_mm2"] == pytest.approx((640**2 - 128**2) / 1e6)
+
+
+def test_polygons_count_from_the_corner_of_the_scanned_area(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "a.png")
+    monkeypatch.setattr("ushape.predict.slides.image.ImageSlide.corner", (30, 20))
+    run([tmp_path / "a.png"], tmp_path / "out")
+    features = json.loads((tmp_path / "out" / "a" / "polygons.geojson").read_text())["features"]
+    parts = [f["geometry"] for f in features]
+    polygons = [q for p in parts for q in ([p["coordinates"]] if p["type"] == "Polygon" else p["coordinates"])]
+    corners = np.array([corner for polygon in polygons for ring in polygon for corner in ring])
+    assert corners.min(0).tolist() == [-30, -20]
+    assert corners.max(0).tolist() == [200 - 30, 150 - 20]
+    measured = measure([tmp_path / "out" / "a"], tmp_path / "out" / "a" / "polygons.geojson")
+    assert sum(measured.region.values()) == pytest.approx(0.03)
+
+
+def test_the_table_is_of_all_finished_slides(tmp_path: Path) -> None:
+    for i, name in enumerate("ab"):
+        make(tmp_path / f"{name}.png", seed=i)
+        run([tmp_path / f"{name}.png"], tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "composition.csv").read_text().splitlines()))
+    assert [Path(row["slide"]).name for row in rows] == ["a.png", "b.png"]
+
+
+def test_what_another_process_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was unfinished when this one looked, and finished when this one came to it."""
+    make(tmp_path / "a.png")
+    run([tmp_path / "a.png"], tmp_path / "out")
+    there = (tmp_path / "out" / "a" / PROVENANCE).read_text()
+    monkeypatch.setattr("ushape.predict.whole.finished", lambda job: False)
+    engine = ByColour()
+    assert run([tmp_path / "a.png"], tmp_path / "out", engine) == Outcome((), ("a.png",), {}, {}, ())
+    assert engine.calls == 0
+    assert (tmp_path / "out" / "a" / PROVENANCE).read_text() == there
+
+
+def test_a_folder_that_another_process_works_in_stops_its_slide_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "a.png")
+    make(tmp_path / "b.png", seed=1)
+    monkeypatch.setattr("ushape.predict.job.holding", partial(holding, patience=0.1))
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    with holding(tmp_path / "out" / "a"):
+        made = run([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out")
+    assert made.predicted == ("b.png",)
+    assert "another process is at work" in str(made.failed["a.png"])
+    assert run([tmp_path / "a.png"], tmp_path / "out").predicted == ("a.png",)
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    (tmp_path / "out" / "a" / ".labels.ome.tiff.1.part").write_bytes(b"half")
+    run([tmp_path / "a.png"], tmp_path / "out")
+    assert not list((tmp_path / "out" / "a").glob(".*"))
 
 
 def test_one_folder_holds_one_prediction(tmp_path: Path) -> None:
     make(tmp_path / "a.png")
     with pytest.raises(KeyboardInterrupt):
         run([tmp_path / "a.png"], tmp_path / "out", ByColour(3, KeyboardInterrupt()))
-    with pytest.raises(RunError, match=r"out/a holds an unfinished prediction of another setting \(tta none, not d4\)"):
+    with pytest.raises(
+        UshapeError, match=r"out/a holds an unfinished prediction of another setting \(tta none, not d4\)"
+    ):
         run([tmp_path / "a.png"], tmp_path / "out", tta="d4")
+    make(tmp_path / "0.png")
+    engine = ByColour()
+    with pytest.raises(UshapeError, match="holds an unfinished prediction of another"):
+        run([tmp_path / "0.png", tmp_path / "a.png"], tmp_path / "out", engine, tta="d4")
+    assert engine.calls == 0  # before anything is computed
     run([tmp_path / "a.png"], tmp_path / "out")
-    with pytest.raises(RunError, match=r"holds the results of another setting \(tile 64, not 128\): choose another"):
+    with pytest.raises(UshapeError, match=r"holds the results of another setting \(tile 64, not 128\): choose another"):
         run([tmp_path / "a.png"], tmp_path / "out", tile=128)
     make(tmp_path / "a.png", 160, 210)
     os.utime(tmp_path / "a.png", (1, 1))
-    with pytest.raises(RunError, match="holds the results of another slide"):
+    with pytest.raises(UshapeError, match="holds the results of another slide"):
         run([tmp_path / "a.png"], tmp_path / "out")
 
 

@@ -80,12 +80,16 @@ def predict(options: argparse.Namespace) -> int:
     slides = find_slides(slides)
     outputs = Outputs(check_classes(options.classes, groups), options.tolerance, options.dicom)
     device = pick_device(options.device)
-    asked = options.engine, options.precision
-    if asked == ("auto", "auto"):
-        asked = begun_with(options.out, slides) or asked
-    if options.calibrate and asked[1] not in ("auto", "int8"):
-        raise RunError(f"--calibrate has no effect with precision {asked[1]}: leave it out, or give --precision int8")
-    int8 = asked[1] == "int8" or options.calibrate
+    if options.calibrate and options.precision not in ("auto", "int8"):
+        raise RunError(
+            f"--calibrate has no effect with precision {options.precision}: leave it out, or give --precision int8"
+        )
+    if options.dicom:
+        from ushape.predict.dicom import highdicom_module
+
+        highdicom_module()  # where it is missing, this is heard of now and not after hours
+    asked = begun_with(options.out, slides, (options.engine, options.precision))
+    int8 = asked[1] == "int8" or (options.calibrate and asked[1] == "auto")
     crops = crops_for(path, options.calibrate, weights.about, options.mpp) if int8 else None
     with Lanes(options.jobs or cores()) as lanes:
         engine = open_engine(weights, *asked, lanes, device, options.tta, crops)
@@ -126,6 +130,8 @@ def export(options: argparse.Namespace) -> None:
     from ushape.predict.export import export as run_export
 
     crops = None
+    if options.int8 and options.mpp and not options.calibrate:
+        raise RunError("--mpp is the pixel size of the images of --calibrate: name these, or leave it out")
     if options.int8:
         crops = crops_for(options.weights, options.calibrate, load_weights(options.weights).about, options.mpp)
     elif options.calibrate or options.mpp:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ushape.data.rois import MASK_FOLDER, image_files, image_folder
+from ushape.data.rois import MASK_FOLDER, image_files, image_folder, named_pixel_size
 from ushape.data.stain import restained
 from ushape.errors import DataError
 from ushape.files import read_yaml
@@ -23,21 +23,28 @@ CROPS, SIDE = 48, 256
 
 
 def calibration_crops(
-    folder: Path, mpp: float, normalise: str, given: float | None = None, count: int = CROPS, seed: int = 0
+    folder: Path,
+    mpp: float,
+    normalise: str,
+    given: float | None = None,
+    only: Collection[str] | None = None,
+    count: int = CROPS,
+    seed: int = 0,
 ) -> list[Bytes]:
     """Crops of tissue as a network sees them: at `mpp` µm per px and with the stain that `normalise` gives.
 
     folder: of slides or images, also in the BCSS layout, or one file. given: pixel size of those that do not say it.
-    As many crops from each slide, at random places of its tissue: RGB uint8 [SIDE, SIDE, 3], less where a slide is;
-    with more slides than `count`, one from each of as many, drawn. DataError where there is no tissue.
+    only: names, without suffix, of those taken of a folder in the BCSS layout, None for all. As many crops from each
+    slide, at random places of its tissue: RGB uint8 [SIDE, SIDE, 3], less where a slide is; with more slides than
+    `count`, one from each of as many, drawn. DataError where there is no tissue.
     """
     rng = np.random.default_rng(seed)
-    paths = _slides(folder)
+    paths = _slides(folder, only)
     if len(paths) > count:
         paths = [paths[i] for i in sorted(rng.choice(len(paths), count, replace=False))]
     crops: list[Bytes] = []
     for i, path in enumerate(paths):
-        with open_slide(path, given) as slide:
+        with open_slide(path, None if named_pixel_size(path.name) else given) as slide:
             view = View(slide, mpp)
             tissue = find_tissue(view)
             rows, columns = np.nonzero(tissue.mask)
@@ -57,8 +64,8 @@ def calibration_crops(
     return crops
 
 
-def training_images(run: Path) -> tuple[Path, float | None]:
-    """The folder that a run was trained on, and the pixel size given for it.
+def training_images(run: Path) -> tuple[Path, float | None, list[str]]:
+    """The folder that a run was trained on, the pixel size given for it, and the names of the images trained on.
 
     DataError where `run` is a file of weights, which does not say, or where the folder is gone.
     """
@@ -69,13 +76,13 @@ def training_images(run: Path) -> tuple[Path, float | None]:
     folder = Path(plan["data"])
     if not folder.is_dir():
         raise DataError(f"int8 needs images to calibrate on, and those of {run} are gone ({folder}): {remedy}")
-    return folder, plan["mpp"]
+    return folder, plan["mpp"], plan["rois"]["train"]
 
 
 def crops_for(run: Path, calibrate: Path | None, about: dict[str, Any], mpp: float | None = None) -> list[Bytes]:
     """The crops that int8 of a run is calibrated on: from `calibrate`, with its `mpp`, or from its training images."""
-    folder, given = (calibrate, mpp) if calibrate else training_images(run)
-    return calibration_crops(folder, about["mpp"], about["normalise"], given)
+    folder, given, only = (calibrate, mpp, None) if calibrate else training_images(run)
+    return calibration_crops(folder, about["mpp"], about["normalise"], given, only)
 
 
 def fingerprint(crops: Sequence[Bytes]) -> str:
@@ -86,7 +93,7 @@ def fingerprint(crops: Sequence[Bytes]) -> str:
     return made.hexdigest()[:16]
 
 
-def _slides(folder: Path) -> list[Path]:
+def _slides(folder: Path, only: Collection[str] | None) -> list[Path]:
     if (folder / MASK_FOLDER).is_dir():
-        return list(image_files(image_folder(folder)).values())
+        return [path for name, path in image_files(image_folder(folder)).items() if only is None or name in only]
     return find_slides([folder])

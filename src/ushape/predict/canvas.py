@@ -144,14 +144,15 @@ class Blended(Canvas):
     def parts(self) -> Iterator[Part]:
         for stripe, (begin, _, end) in enumerate(self.stripes):
             first = stripe * len(self.rows)
-            left = [r for r in range(len(self.rows)) if not self.store.done[first + r]]
+            corners = [
+                [(y, x) for x in self.columns[begin:end] if self.tissue.touches(*self._inside((y, x)))]
+                for y in self.rows
+            ]
+            left = [r for r, row in enumerate(corners) if row and not self.store.done[first + r]]
             if not left:
                 continue
             for r in range(max(0, left[0] - self._before), len(self.rows)):
-                for x in self.columns[begin:end]:
-                    corner = (self.rows[r], x)
-                    if self.tissue.touches(*self._inside(corner)):
-                        yield Part(first + r, corner)
+                yield from (Part(first + r, corner) for corner in corners[r])
 
     def put(self, part: Part, result: Bytes | Float) -> None:
         self._go_to(*divmod(part.unit, len(self.rows)))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ushape import __version__
 from ushape.data.classes import IGNORE, Grouping
-from ushape.errors import DataError, RunError, UshapeError
+from ushape.errors import DataError, UshapeError
 from ushape.files import replacing
 from ushape.predict.store import Grid
 
@@ -229,7 +229,7 @@ def _tiles(path: Path, labels: Grid, classes: int) -> Iterator[Bytes]:
 def _write_frames(file: BinaryIO, frames: Iterator[bytes], count: int) -> None:
     """Write frames as the items of encapsulated pixel data (PS3.5 A.4), behind a table of their offsets.
 
-    RunError where they are more than the 4 GB that the table can tell.
+    DataError where they are more than the 4 GB that the table can tell.
     """
     file.write(_item(bytes(4 * count)))
     offsets, at = [], 0
@@ -237,7 +237,7 @@ def _write_frames(file: BinaryIO, frames: Iterator[bytes], count: int) -> None:
         offsets.append(at)
         at += file.write(_item(frame))
     if at >= 2**32:
-        raise RunError(
+        raise DataError(
             f"a DICOM segmentation of {at / 1e9:.1f} GB has no table of frames: predict at a larger pixel size"
         )
     file.seek(0)

@@ -24,7 +24,8 @@ class Annotation:
     """Areas of one name. parts: for each polygon or multi-polygon the edges of all its rings, [n, 4] as x0, y0, x1, y1.
 
     A point is inside a part if a ray from it crosses an odd number of its edges, so that holes count as outside, and
-    inside the annotation if it is in any part. Coordinates are px of the slide's level 0.
+    inside the annotation if it is in any part. Coordinates are px of the slide's level 0,
+    from the corner of its scanned area.
     """
 
     name: str
@@ -58,14 +59,17 @@ def read_annotations(path: Path) -> tuple[list[Annotation], int]:
     return [Annotation(name, tuple(parts)) for name, parts in found.items()], without
 
 
-def count_inside(labels: Grid, annotation: Annotation, to_slide: float) -> NDArray[np.int64]:
+def count_inside(
+    labels: Grid, annotation: Annotation, to_slide: float, corner: tuple[int, int] = (0, 0)
+) -> NDArray[np.int64]:
     """Pixels of each label, int64 [256], whose middle lies inside an annotation.
 
-    labels: uint8 [H, W]. to_slide: level-0 px of the slide per px of the map. Read band by band.
+    labels: uint8 [H, W]. to_slide: level-0 px of the slide per px of the map. corner: (x, y) in px of level 0 where the
+    annotation's coordinates begin. Read band by band.
     """
     height, width = labels.shape
     counts = np.zeros(256, np.int64)
-    parts = [edges / to_slide for edges in annotation.parts]
+    parts = [(edges + np.array(corner * 2)) / to_slide for edges in annotation.parts]
     every = np.concatenate(parts)
     first, last = (int(np.clip(end, 0, height)) for end in (every[:, 1::2].min(), np.ceil(every[:, 1::2].max())))
     left, right = (int(np.clip(end, 0, width)) for end in (every[:, ::2].min(), np.ceil(every[:, ::2].max())))

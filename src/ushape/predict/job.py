@@ -1,7 +1,8 @@
 """One slide from its file to the folder of its results, in steps that `stream` calls and a later command can continue.
 
-While it is predicted, `OUT/NAME/.work/` holds its store and `plan.json`, which says what the store is of. A finished
-slide's folder has `provenance.json`, written last, and no `.work` any more.
+While it is predicted, `OUT/NAME/.work/` holds its store, `plan.json`, which says what the store is of, and
+`unread.json`, the tiles of the file that could not be decoded. A finished slide's folder has `provenance.json`, written
+last, and no `.work` any more. The folder is locked meanwhile.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ushape.errors import DataError, RunError
-from ushape.files import cannot_write, read_json, write_json
+from ushape.errors import DataError, RunError, UshapeError
+from ushape.files import cannot_write, read_json, remove_parts, write_json
 from ushape.locks import holding
 from ushape.predict.canvas import Blended, Canvas, Crop, Part
 from ushape.predict.slides import Slide, View, open_slide
@@ -31,7 +32,7 @@ from ushape.threads import Lanes
 if TYPE_CHECKING:
     from ushape.predict.engines import Engine
 
-WORK, PLAN, PROVENANCE = ".work", "plan.json", "provenance.json"
+WORK, PLAN, UNREAD, PROVENANCE, LABELS = ".work", "plan.json", "unread.json", "provenance.json", "labels.ome.tiff"
 
 FAR = 4
 """Images whose pixels are so many times those of the network are refused; from 2 times on, there is a note."""
@@ -85,6 +86,7 @@ class SlideJob:
     `lanes` look over the slide when it is opened, which must not be done by one of them.
 
     Once finished: `broken`, how many tiles of its file could not be read, and `note`, a line for the user or None.
+    `elsewhere`: another process finished it after it was found unfinished; there is nothing to do then.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class SlideJob:
         self.path, self.folder, self.settings, self.engine = path, folder, settings, engine
         self.name = path.name
         self._finish, self.outputs, self._mpp, self._limit = finish, outputs, mpp, max_pixels
-        self.broken = 0
+        self.broken, self.elsewhere = 0, False
         self.note: str | None = None
 
     def about(self) -> dict[str, Any]:
@@ -131,13 +133,19 @@ class SlideJob:
         return plan(view.height, view.width, thrifty(view.height, view.width, tile, margin, grid), margin, grid)
 
     def open(self) -> None:
-        """Open the slide and find its tissue; RunError where the folder holds another prediction."""
+        """Open the slide and find its tissue; UshapeError where another process is at work in the folder."""
         self.began = time.time()
         self._things = ExitStack()
         try:
             self._claim()
+            if finished(self):
+                self.elsewhere = True
+                self._things.close()
+                return
             slide = self._things.enter_context(self.open_slide())
             view = View(slide, self.settings.mpp)
+            view.leave_out(read_json(self._unread) if self._unread.exists() else [])
+            self._known = len(view.unread)
             tissue = find_tissue(view, self.settings.tissue, self.settings.saturation, self._lanes)
             normal = self.settings.normalise == "stain"
             stain = slide_strength(view, tissue, lanes=self._lanes) if normal else np.eye(3, dtype=np.float32)
@@ -153,10 +161,10 @@ class SlideJob:
 
     def left(self) -> int:
         """Tiles that are to be computed."""
-        return sum(1 for _ in self.canvas.parts())
+        return sum(1 for _ in self.parts())
 
     def parts(self) -> Iterator[Part]:
-        return self.canvas.parts()
+        return iter(()) if self.elsewhere else self.canvas.parts()
 
     def tile(self, part: Part) -> NDArray[np.uint8]:
         return self.canvas.tile(part)
@@ -167,24 +175,40 @@ class SlideJob:
         return self.engine.probabilities(tile, self.found.stain)
 
     def put(self, part: Part, result: NDArray[Any]) -> None:
+        self._remember()
         self.canvas.put(part, result)
 
     def keep(self) -> None:
-        self.store.flush()
-        self._things.close()
+        if not self.elsewhere:
+            self.store.flush()
+            self._things.close()
 
     def finish(self) -> None:
+        if self.elsewhere:
+            return
         try:
             self.canvas.close()
+            for box in self.found.view.broken:
+                self.store.erase(*box)
             self.store.flush()
             made = self._finish(self, self.found, self.store)
             times = {"began": self.began, "ended": time.time()}
             write_json(self.folder / PROVENANCE, self.about() | {"outputs": self.outputs} | times | made)
             self.broken, self.note = len(self.found.view.broken), self.found.view.note
+            shutil.rmtree(self.folder / WORK, ignore_errors=True)
         finally:
             self._things.close()
             del self.found, self.canvas, self.store  # a thousand slides would add up
-        shutil.rmtree(self.folder / WORK, ignore_errors=True)
+
+    @property
+    def _unread(self) -> Path:
+        return self.folder / WORK / UNREAD
+
+    def _remember(self) -> None:
+        """Keep which tiles of the file could not be decoded, before what was made without them counts as done."""
+        if len(unread := self.found.view.unread) > self._known:
+            write_json(self._unread, unread)
+            self._known = len(unread)
 
     def _canvas(self) -> Canvas:
         view, settings = self.found.view, self.settings
@@ -195,19 +219,18 @@ class SlideJob:
 
     def _claim(self) -> None:
         """Make the folder this prediction's own, and hold it."""
-        file, about = self.folder / WORK / PLAN, self.about()
-        if (there := unfinished(self.folder)) is None:
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RunError(cannot_write(file, error)) from error
-            write_json(file, about)
-        elif there != about:
-            raise RunError(
-                f"{self.folder} holds an unfinished prediction of {_difference(there, about)}: repeat the command that "
-                "began it, or choose another --out"
-            )
-        self._things.enter_context(holding(file))
+        file = self.folder / WORK / PLAN
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(cannot_write(file, error)) from error
+        try:
+            self._things.enter_context(holding(self.folder))
+        except RunError as error:  # which ends this slide, not all of them
+            raise UshapeError(str(error)) from None
+        remove_parts(self.folder)
+        if not (self.folder / PROVENANCE).exists() and not begun(self):
+            write_json(file, self.about())
 
 
 def unfinished(folder: Path) -> dict[str, Any] | None:
@@ -216,14 +239,25 @@ def unfinished(folder: Path) -> dict[str, Any] | None:
     return read_json(file) if file.exists() else None
 
 
+def begun(job: SlideJob) -> bool:
+    """Whether a job's folder holds a part of its results; UshapeError where it holds one of something else."""
+    there, about = unfinished(job.folder), job.about()
+    if there is not None and there != about:
+        raise UshapeError(
+            f"{job.folder} holds an unfinished prediction of {_difference(there, about)}: repeat the command that "
+            "began it, or choose another --out"
+        )
+    return there is not None
+
+
 def finished(job: SlideJob) -> bool:
-    """Whether a job's folder holds its results; RunError where it holds those of something else."""
+    """Whether a job's folder holds its results; UshapeError where it holds those of something else."""
     folder, about = job.folder, job.about() | {"outputs": job.outputs}
     if not (folder / PROVENANCE).exists():
         return False
     there = read_json(folder / PROVENANCE)
     if {key: there.get(key) for key in about} != about:
-        raise RunError(
+        raise UshapeError(
             f"{folder} holds the results of {_difference(there, about)}: choose another --out, or remove that folder"
         )
     shutil.rmtree(folder / WORK, ignore_errors=True)  # of a process that ended between the two

@@ -10,9 +10,8 @@ from typing import Any
 from ushape.errors import DataError
 from ushape.predict.composition import count, of_counts
 from ushape.predict.inside import count_inside, read_annotations
+from ushape.predict.job import LABELS, PROVENANCE, WORK
 from ushape.predict.label_file import LabelFile
-
-LABELS, PROVENANCE = "labels.ome.tiff", "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,8 @@ def _annotated(
         raise DataError(f"{labels.path}: does not say the slide's pixel size, which annotations need: predict it again")
     annotations, without = read_annotations(path)
     to_slide = labels.mpp / float(labels.about["slide_mpp"])
-    counts = {each.name: count_inside(labels, each, to_slide) for each in annotations}
+    x, y = (int(labels.about.get(f"slide_corner_{axis}", 0)) for axis in "xy")
+    counts = {each.name: count_inside(labels, each, to_slide, (x, y)) for each in annotations}
     if not any(c.sum() for c in counts.values()):
         raise DataError(f"{path}: no annotation lies on the slide of {labels.path.parent}: is it of another slide?")
     for annotation, found in counts.items():
@@ -116,4 +116,4 @@ def _composition(path: Path, counts: Any, labels: LabelFile) -> dict[str, Any]:
 
 def _begun(folder: Path) -> bool:
     """Whether a folder is one slide's, finished or not: its work in progress lies in a hidden folder."""
-    return any((folder / name).exists() for name in (LABELS, PROVENANCE, ".work"))
+    return any((folder / name).exists() for name in (LABELS, PROVENANCE, WORK))

@@ -123,6 +123,13 @@ class Store:
             for layer, block in zip(self.probabilities.layers, probabilities, strict=True):
                 layer.write(top, left, block)
 
+    def erase(self, top: int, left: int, height: int, width: int) -> None:
+        """Make a part nothing at all: IGNORE, of no probability."""
+        layers = self.probabilities.layers if self.probabilities is not None else []
+        self.labels.write(top, left, np.full((height, width), IGNORE, np.uint8))
+        for layer in layers:
+            layer.write(top, left, np.zeros((height, width), np.uint8))
+
     def mark(self, unit: int) -> None:
         """This part is written: remember so, on disk within some seconds."""
         self.done[unit] = True

@@ -95,8 +95,7 @@ def find_tissue(
     A blank slide gives an empty mask. What cannot be decoded at low resolution counts as tissue. lanes: read by them;
     not to be called from one of them. What was seen is left in `view.glance`.
     """
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise DataError(f"--saturation {threshold:g}: give a saturation from 0 to 1")
+    check_saturation(threshold)
     fine = coarse(view, FINE)
     pool = max(1, round(COARSE / fine.mpp))
     scale = pool * view.width / fine.width
@@ -113,6 +112,12 @@ def find_tissue(
         for top, left, height, width in fine.broken:
             found[top // pool : -(-(top + height) // pool), left // pool : -(-(left + width) // pool)] = True
     return Tissue(found, scale, threshold)
+
+
+def check_saturation(threshold: float | None) -> None:
+    """DataError where a threshold is no saturation."""
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise DataError(f"--saturation {threshold:g}: give a saturation from 0 to 1")
 
 
 def saturation(rgb: Bytes) -> Float:

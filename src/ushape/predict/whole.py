@@ -17,7 +17,7 @@ from ushape.nets.weights import Weights, weights_file
 from ushape.predict.calibrate import fingerprint
 from ushape.predict.canvas import Part
 from ushape.predict.composition import composition, row, write_composition_csv
-from ushape.predict.job import MARGIN, PROVENANCE, Found, Settings, SlideJob, finished, unfinished
+from ushape.predict.job import LABELS, MARGIN, PROVENANCE, Found, Settings, SlideJob, begun, finished, unfinished
 from ushape.predict.margin import effective_margin
 from ushape.predict.overlay import save_overlay
 from ushape.predict.polygons import save_geojson
@@ -27,6 +27,7 @@ from ushape.predict.slides.base import Bytes
 from ushape.predict.slides.overview import overview
 from ushape.predict.store import Store
 from ushape.predict.stream import Job, stream
+from ushape.predict.tissue import check_saturation
 from ushape.predict.turns import views
 from ushape.threads import Lanes
 
@@ -77,8 +78,8 @@ def predict_slides(
 ) -> Outcome:
     """Predict slides into `out/NAME/`, and write `out/composition.csv`; what was finished before is left as it is.
 
-    All slides are opened first, so that a wrong one among many is heard of before hours of work. UshapeError: see
-    `open_slide`, `stream` and `SlideJob`.
+    The table is of all finished slides in `out` whose classes are these. All slides are opened first, so that a wrong
+    one among many is heard of before hours of work. UshapeError: see `open_slide`, `stream` and `SlideJob`.
     """
     jobs: list[SlideJob] = []
     before: list[str] = []
@@ -90,6 +91,7 @@ def predict_slides(
         if finished(job):
             before.append(job.name)
             continue
+        begun(job)
         with job.open_slide() as slide:
             counts[job.name] = len(job.layout(View(slide, settings.mpp)).corners)
         jobs.append(job)
@@ -106,24 +108,33 @@ def predict_slides(
 
     failed = stream(jobs, lanes, report)
     done_jobs = [job for job in jobs if job.name not in failed]
-    rows = [read_json(out / slide_name(path) / PROVENANCE) for path in slides if path.name not in failed]
+    there = [read_json(file) for file in sorted(out.glob(f"*/{PROVENANCE}"))]
+    rows = [
+        {"slide": each["slide"]["path"], **row(each["composition"])}
+        for each in there
+        if each["settings"]["grouping"] == settings.grouping
+    ]
     if rows:
-        named = [{"slide": each["slide"]["path"], **row(each["composition"])} for each in rows]
-        write_composition_csv(out / "composition.csv", named)
+        write_composition_csv(out / "composition.csv", rows)
     broken = {job.name: job.broken for job in done_jobs if job.broken}
     notes = tuple(job.note for job in done_jobs if job.note)
-    return Outcome(tuple(job.name for job in done_jobs), tuple(before), failed, broken, notes)
+    before += [job.name for job in done_jobs if job.elsewhere]
+    return Outcome(tuple(job.name for job in done_jobs if not job.elsewhere), tuple(before), failed, broken, notes)
 
 
 def write_outputs(job: SlideJob, found: Found, store: Store, grouping: Grouping, outputs: Outputs) -> dict[str, Any]:
     """Write a slide's results into its folder; what provenance.json says of them."""
     folder, view, labels = job.folder, found.view, store.labels
     told = {"slide": job.name, "slide_mpp": view.slide.mpp, "network": job.settings.network}
-    save_label_pyramid(folder / "labels.ome.tiff", labels, view.mpp, grouping, told)
+    x, y = view.slide.corner
+    told |= {"slide_corner_x": x, "slide_corner_y": y}
+    save_label_pyramid(folder / LABELS, labels, view.mpp, grouping, told)
     if store.probabilities is not None:
         save_probability_pyramid(folder / "probabilities.ome.tiff", store.probabilities, view.mpp, grouping, told)
     polygons = folder / "polygons.geojson"
-    save_geojson(polygons, labels, view.mpp, view.to_slide, grouping, outputs.classes, outputs.tolerance)
+    save_geojson(
+        polygons, labels, view.mpp, view.to_slide, grouping, outputs.classes, outputs.tolerance, origin=(-x, -y)
+    )
     save_overlay(folder / "overlay.png", overview(view), labels, view.mpp, grouping)
     if outputs.dicom:
         from ushape.predict.dicom import save_dicom
@@ -174,6 +185,7 @@ def settings_for(
     least = 4 * (MARGIN if margin is None else margin)
     if side % grid or side < least:
         raise DataError(f"--tile {side}: {net.spec.name} takes multiples of {grid}, from {least} on")
+    check_saturation(saturation)
     if saturation is not None and tissue == "all":
         raise DataError("--saturation has no effect with --tissue all: leave one of them out")
     return Settings(
@@ -195,12 +207,20 @@ def settings_for(
     )
 
 
-def begun_with(out: Path, slides: Sequence[Path]) -> tuple[str, str] | None:
-    """Engine and precision of the first unfinished prediction of these slides in `out`: it goes on with them."""
+def begun_with(out: Path, slides: Sequence[Path], asked: tuple[str, str]) -> tuple[str, str]:
+    """Engine and precision as asked, where `auto` those of the first of these slides that `out` has results of.
+
+    What measuring finds twice may differ, but a prediction goes on with what it began with.
+    """
     for path in slides:
-        if there := unfinished(out / slide_name(path)):
-            return there["settings"]["engine"], there["settings"]["precision"]
-    return None
+        folder = out / slide_name(path)
+        there = read_json(folder / PROVENANCE) if (folder / PROVENANCE).exists() else unfinished(folder)
+        if there is None:
+            continue
+        engine, precision = there["settings"]["engine"], there["settings"]["precision"]
+        if asked[0] in ("auto", engine) and asked[1] in ("auto", precision):
+            return engine, precision
+    return asked
 
 
 def check_classes(wanted: Sequence[str] | None, grouping: Grouping) -> tuple[str, ...]:

@@ -139,10 +139,28 @@ def test_auto_takes_the_fastest_that_agrees(lanes: Lanes, monkeypatch: pytest.Mo
     monkeypatch.setattr(choose, "_rate", lambda engine, *_: engine.rate)
     slow, fast, wrong = Fake("float32", 1, 1.0), Fake("bf16", 1, 3.0), Fake("int8", 2, 9.0)
     told: dict[str, str] = {}
-    best = choose._fastest([slow, fast, wrong], slow, lanes, 64, NO_STAIN, told)  # type: ignore[list-item,arg-type]
+    best = choose._fastest([slow, fast, wrong], slow, lanes, 64, NO_STAIN, told, 0.1)  # type: ignore[list-item,arg-type]
     assert best is fast  # type: ignore[comparison-overlap]
     assert told == {"fake float32": "1.00", "fake bf16": "3.00", "fake int8": "refused, 0.0% of labels as in float32"}
-    assert choose._fastest([wrong], slow, lanes, 64, NO_STAIN, {}) is None  # type: ignore[list-item,arg-type]
+    assert choose._fastest([wrong], slow, lanes, 64, NO_STAIN, {}, 0.1) is None  # type: ignore[list-item,arg-type]
+
+
+def test_auto_compares_with_float32_and_passes_over_what_cannot(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reduced precision that is slower here is not taken, and an engine that fails ends nothing."""
+    made = {"float32": Fake("float32", 1, 2.0), "bf16": Fake("bf16", 1, 1.0)}
+
+    def make(_: Weights, kind: tuple[str, str], *others: object) -> Fake:
+        if kind[1] == "int8":
+            raise RunError("OpenVINO cannot convert it")
+        return made[kind[1]]
+
+    monkeypatch.setattr(choose, "_make", make)
+    monkeypatch.setattr(choose, "_rate", lambda engine, *_: engine.rate)
+    monkeypatch.setattr(choose, "_candidates", lambda *_: [("openvino", p) for p in ("int8", "bf16", "float32")])
+    monkeypatch.setattr(choose, "TorchEngine", lambda *_: made["float32"])
+    engine = open_engine(weights(), "auto", "auto", lanes, torch.device("cpu"), "none")
+    assert engine is made["float32"]  # type: ignore[comparison-overlap]
+    assert "openvino int8 cannot: OpenVINO cannot convert it, fake bf16 1.00, fake float32 2.00" in engine.description
 
 
 def test_auto_measures_what_is_here_and_says_so(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:

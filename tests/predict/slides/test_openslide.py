@@ -43,6 +43,17 @@ def test_pixels_levels_and_metadata(svs: Path, picture: Picture) -> None:
         assert np.array_equal(slide.read(0, 50, 61, 100, 7), picture(403, 610)[50:150, 61:68])
 
 
+def test_the_corner_of_the_scanned_area(svs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import openslide
+
+    with open_slide(svs) as slide:
+        assert slide.corner == (0, 0)
+    said = {"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.25", "openslide.bounds-x": "40", "openslide.bounds-y": "7"}
+    monkeypatch.setattr(openslide.OpenSlide, "properties", said)
+    with OpenSlideSlide(svs, None) as slide:
+        assert slide.corner == (40, 7)
+
+
 @pytest.mark.parametrize("compression", ["jpeg", "lzw", "deflate"])
 def test_an_svs_of_common_tiles_is_read_without_openslide_and_alike(
     write_tiff: WriteTiff, picture: Picture, shrunk: Shrunk, compression: str

@@ -75,6 +75,19 @@ def test_planes_predictors_and_both_byte_orders(tmp_path: Path, picture: Picture
         assert np.array_equal(whole(slide), image)
 
 
+@pytest.mark.parametrize("meaning", ["unspecified", "assocalpha"])
+def test_a_fourth_sample_is_what_the_file_says(write_tiff: WriteTiff, picture: Picture, meaning: str) -> None:
+    image = picture(70, 90)
+    fourth = np.zeros((70, 90, 1), np.uint8)
+    if meaning == "assocalpha":
+        fourth[:, :50] = 255
+        image = image * (fourth > 0)  # premultiplied: where nothing is seen it is black
+    path = write_tiff("a.tif", [np.concatenate([image, fourth], 2)], extrasamples=[meaning], **AT)
+    expected = image if meaning == "unspecified" else np.where(fourth > 0, image, 255)
+    with opened(path) as slide:
+        assert np.array_equal(whole(slide), expected)
+
+
 def test_alpha_is_laid_on_white(write_tiff: WriteTiff, picture: Picture) -> None:
     image = picture(70, 90)
     alpha = np.full((70, 90, 1), 255, np.uint8)

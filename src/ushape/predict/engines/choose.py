@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -68,17 +68,24 @@ def open_engine(
         return make(kinds[0])
     stain = strength_matrix(invented_tissue(tile)) if weights.about.get("normalise") == "stain" else NO_STAIN
     reference = TorchEngine(net, "float32", device, tta)
-    fast = [kind for kind in kinds if kind[1] != "float32"]
     told: dict[str, str] = {}
-    for some in (fast, [kind for kind in kinds if kind[1] == "float32"]):
-        engines = [reference if kind == ("torch", "float32") else make(kind) for kind in some]
-        if best := _fastest(engines, reference, lanes, tile, stain, told):
-            measured = ", ".join(f"{name} {rate}" for name, rate in told.items())
-            best.description += f" (chosen; measured on tiles of {tile} px, Mpx/s: {measured})"
-            return best
-    raise RunError(
-        f"{net.spec.name}: no engine here gives the labels of float32: give --engine torch --precision float32"
-    )
+
+    def candidates() -> Iterator[Engine]:
+        for kind in kinds:
+            try:
+                yield reference if kind == ("torch", "float32") else make(kind)
+            except RunError as error:
+                told[" ".join(kind)] = f"cannot: {error}"
+
+    best = _fastest(candidates(), reference, lanes, tile, stain, told, SECONDS / len(kinds))
+    measured = ", ".join(f"{name} {rate}" for name, rate in told.items())
+    if best is None:
+        raise RunError(
+            f"{net.spec.name}: no engine here gives the labels of float32 ({measured}): "
+            "give --engine torch --precision float32"
+        )
+    best.description += f" (chosen; measured on tiles of {tile} px, Mpx/s: {measured})"
+    return best
 
 
 def check_takes_images(net: Network) -> None:
@@ -139,18 +146,28 @@ def _precisions(engine: str, device: torch.device, calibrated: bool) -> list[str
 
 
 def _fastest(
-    engines: Sequence[Engine], reference: Engine, lanes: Lanes, tile: int, stain: Float, told: dict[str, str]
+    engines: Iterable[Engine],
+    reference: Engine,
+    lanes: Lanes,
+    tile: int,
+    stain: Float,
+    told: dict[str, str],
+    seconds: float,
 ) -> Engine | None:
     """The engine with the highest rate of those that agree with the reference; told: what was measured, by name."""
     image = invented_tissue(tile)
     expected = reference.labels(image, stain)
     best, top = None, 0.0
     for made in engines:
-        share = float(np.mean(made.labels(image, stain) == expected))  # makes it ready, too
+        try:
+            share = float(np.mean(made.labels(image, stain) == expected))  # makes it ready, too
+        except RunError as error:
+            told[f"{made.name} {made.precision}"] = f"cannot: {error}"
+            continue
         if share < AGREEMENT[made.precision]:
             told[f"{made.name} {made.precision}"] = f"refused, {share:.1%} of labels as in float32"
             continue
-        rate = _rate(made, lanes, image, stain, SECONDS / len(engines))
+        rate = _rate(made, lanes, image, stain, seconds)
         told[f"{made.name} {made.precision}"] = f"{rate:.2f}"
         if rate > top:
             best, top = made, rate

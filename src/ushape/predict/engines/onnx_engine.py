@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
 import warnings
-from collections import OrderedDict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,10 +16,7 @@ from ushape.nets.unet import Network
 from ushape.predict.engines.base import Bytes, Engine, Float, changes, cropped, padded
 from ushape.predict.engines.libraries import check_onnx, onnxruntime_module
 from ushape.predict.engines.portable import Stain
-from ushape.predict.engines.program import Programs, exported, first_line
-
-KEPT = 8
-"""Sessions that are kept."""
+from ushape.predict.engines.program import Kept, Programs, exported, first_line
 
 OUTPUTS = ("probabilities", "labels")
 
@@ -40,8 +35,7 @@ class OnnxEngine(Engine):
         self._unit, self._spec = net.multiple, net.spec.name
         self._programs = Programs(folded(net))
         self._general: Any = None
-        self._kept: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._sessions = Kept(self._open)
 
     def _probabilities(self, tile: Bytes, stain: Float) -> Float:
         made: Float = cropped(self._run("probabilities", tile, stain), tile)
@@ -55,19 +49,8 @@ class OnnxEngine(Engine):
         image = padded(tile, self._unit)[None]  # [1, H, W, 3]
         if changes(stain):
             inputs = {"image": image, "matrix": np.ascontiguousarray(stain, np.float32)}
-            image = self._session("stain", image).run(None, inputs)[0]
-        return self._session(what, image).run(None, {"image": image})[0][0]
-
-    def _session(self, what: str, image: Bytes) -> Any:
-        height, width = image.shape[1:3]
-        key = what, height, width
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = self._open(what, height, width)
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[key]
+            image = self._sessions.of("stain", image).run(None, inputs)[0]
+        return self._sessions.of(what, image).run(None, {"image": image})[0][0]
 
     def _open(self, what: str, height: int, width: int) -> Any:
         if what == "stain":

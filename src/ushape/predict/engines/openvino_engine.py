@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -16,10 +14,7 @@ from ushape.nets.unet import Network
 from ushape.predict.engines.base import Bytes, Engine, Float, changes, cropped, padded
 from ushape.predict.engines.libraries import openvino_module, without_telemetry
 from ushape.predict.engines.portable import Stain
-from ushape.predict.engines.program import Programs, exported, first_line
-
-KEPT = 8
-"""Compiled graphs that are kept: a few sizes of tile, with and without probabilities."""
+from ushape.predict.engines.program import Kept, Programs, exported, first_line
 
 
 class OpenVinoEngine(Engine):
@@ -54,8 +49,7 @@ class OpenVinoEngine(Engine):
         self._unit, self._crops, self._spec = net.multiple, crops, net.spec.name
         self._programs = Programs(folded(net))
         self._general: Any = None
-        self._kept: OrderedDict[tuple[str, int, int], _Graph] = OrderedDict()
-        self._lock = threading.Lock()
+        self._graphs = Kept(self._compile)
         if precision == "int8":
             self.description += f", calibrated on {len(crops or ())} crops"
 
@@ -70,21 +64,10 @@ class OpenVinoEngine(Engine):
     def _run(self, what: str, tile: Bytes, stain: Float) -> Any:
         image = padded(tile, self._unit)[None]  # [1, H, W, 3]
         if changes(stain):
-            image = self._graph("stain", image)(image, np.ascontiguousarray(stain, np.float32))
-        return self._graph(what, image)(image)[0]
+            image = self._graphs.of("stain", image)(image, np.ascontiguousarray(stain, np.float32))
+        return self._graphs.of(what, image)(image)[0]
 
-    def _graph(self, what: str, image: Bytes) -> _Graph:
-        height, width = image.shape[1:3]
-        key = what, height, width
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = _Graph(self._compile(what, height, width))
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[key]
-
-    def _compile(self, what: str, height: int, width: int) -> Any:
+    def _compile(self, what: str, height: int, width: int) -> _Graph:
         shape = [1, height, width, 3]
         if what == "stain":
             model, hint = converted(exported(Stain(), torch.zeros(shape, dtype=torch.uint8), torch.eye(3))), "f32"
@@ -93,7 +76,7 @@ class OpenVinoEngine(Engine):
             model = only(model, 0 if what == "probabilities" else 1)
         model.reshape({0: shape})
         try:
-            return self._core.compile_model(model, "CPU", {**self._threads, "INFERENCE_PRECISION_HINT": hint})
+            return _Graph(self._core.compile_model(model, "CPU", {**self._threads, "INFERENCE_PRECISION_HINT": hint}))
         except RuntimeError as error:
             raise RunError(
                 f"{self._spec}: OpenVINO cannot compute it ({first_line(error)}): give engine torch"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -12,7 +14,13 @@ from torch.export import Dim, ExportedProgram
 
 from ushape.errors import RunError
 from ushape.nets.unet import Network
+from ushape.predict.engines.base import Bytes
 from ushape.predict.engines.portable import Classes
+
+Made = TypeVar("Made")
+
+MOST = 8
+"""Compiled graphs that an engine keeps: a few sizes of tile, with and without probabilities."""
 
 _exporting = threading.Lock()
 """torch.export is not made for several threads."""
@@ -66,6 +74,26 @@ class Programs:
     def only(self, height: int, width: int) -> ExportedProgram:
         """The program for tiles of one size."""
         return exported(self.module, torch.zeros(1, height, width, 3, dtype=torch.uint8))
+
+
+class Kept(Generic[Made]):
+    """What `make` gives for a tile's use and size, made once whatever threads ask; the last `MOST` asked for stay."""
+
+    def __init__(self, make: Callable[[str, int, int], Made]) -> None:
+        self._make = make
+        self._there: OrderedDict[tuple[str, int, int], Made] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, what: str, image: Bytes) -> Made:
+        """For images [1, H, W, 3] of this size."""
+        key = what, image.shape[1], image.shape[2]
+        with self._lock:
+            if key not in self._there:
+                self._there[key] = self._make(*key)
+            self._there.move_to_end(key)
+            while len(self._there) > MOST:
+                self._there.popitem(last=False)
+            return self._there[key]
 
 
 def first_line(error: BaseException) -> str:

@@ -39,12 +39,14 @@ class Slide(ABC):
     """A slide, open for reading. Reads are thread-safe; use as a context manager.
 
     levels: from the finest, which is level 0. mpp: µm per px of level 0. metadata: plain strings for provenance.
+    corner: (x, y) in px of level 0 where the scanned area begins, from which QuPath counts.
     """
 
     path: Path
     levels: tuple[Level, ...]
     mpp: float
     metadata: dict[str, str]
+    corner: tuple[int, int] = (0, 0)
 
     @abstractmethod
     def read(self, level: int, top: int, left: int, height: int, width: int) -> Bytes:

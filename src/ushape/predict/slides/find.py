@@ -30,9 +30,12 @@ def scanner(path: Path) -> str | None:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file begins as a TIFF or BigTIFF of either byte order."""
-    with path.open("rb") as file:
-        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    """Whether a file begins as a TIFF or BigTIFF of either byte order; DataError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
 
 
 def find_slides(paths: Sequence[Path]) -> list[Path]:
@@ -40,12 +43,16 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
 
     Of DICOM files that are levels of one slide, the first stands for it.
 
-    DataError: no such file, a file of unknown type, a folder without slides, two slides of one name.
+    DataError: no such file, one unreadable or of unknown type, a folder without slides, two slides of one name.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+            try:
+                there = sorted(path.iterdir())
+            except OSError as error:
+                raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
+            inside = [p for p in there if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
             inside = [p for p in inside if p.is_file()]
             if not inside:
                 raise DataError(f"{path}: this folder holds no slide ({', '.join(SUFFIXES)})")

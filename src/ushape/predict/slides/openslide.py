@@ -42,6 +42,8 @@ class OpenSlideSlide(Slide):
         self.metadata = {"reader": f"OpenSlide {self._module.__library_version__}"}
         self.metadata |= {name: said[key] for name, key in kept.items() if key in said}
         self.metadata["pixel_size_from"] = source
+        x, y = (int(said.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
+        self.corner = x, y
         self._lock = Lock()
 
     def read(self, level: int, top: int, left: int, height: int, width: int) -> Bytes:

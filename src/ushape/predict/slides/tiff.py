@@ -21,6 +21,8 @@ CACHED = 2**28
 """Bytes of decoded tiles that are kept."""
 
 WHITE = 255
+_PREMULTIPLIED, _ALPHA = 1, 2
+"""Meanings of a fourth sample (ExtraSamples); of no other is anything known that could be seen."""
 _MARKED = (6, 7, 33003, 33005, 34712)
 """Compressions (JPEG, JPEG 2000) whose data end with a marker."""
 
@@ -78,7 +80,12 @@ class TiffSlide(Slide):
                 y0, x0 = max(top, y), max(left, x)
                 y1, x1 = min(top + height, y + len(tile)), min(left + width, x + tile.shape[1])
                 out[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
-        return on_white(out) if page.samplesperpixel == 4 else out
+        if page.samplesperpixel == 3:
+            return out
+        meaning = page.extrasamples[0] if page.extrasamples else 0
+        if meaning == _PREMULTIPLIED:
+            return (out[..., :3] + np.minimum(255 - out[..., 3:], 255 - out[..., :3])).astype(np.uint8)
+        return on_white(out) if meaning == _ALPHA else np.ascontiguousarray(out[..., :3])
 
     def close(self) -> None:
         self._tiff.close()

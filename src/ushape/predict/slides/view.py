@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from math import ceil, floor, sqrt
 from threading import Lock
 
@@ -72,14 +73,23 @@ class View:
         return self._whole is not None
 
     @property
+    def unread(self) -> list[Box]:
+        """Tiles of the level (top, left, height, width) that could not be decoded so far, each once."""
+        with self._lock:
+            return sorted(self._broken)
+
+    def leave_out(self, boxes: Iterable[Sequence[int]]) -> None:
+        """Take tiles of the level as undecodable, as `unread` of an earlier view of this slide names them."""
+        with self._lock:
+            self._broken |= {(top, left, height, width) for top, left, height, width in boxes}
+
+    @property
     def broken(self) -> list[Box]:
         """Regions of the view (top, left, height, width) that could not be decoded so far and are white, each once."""
         at = self.slide.levels[self.level]
         y, x = self.height / at.height, self.width / at.width
-        with self._lock:
-            found = sorted(self._broken)
         made = []
-        for top, left, height, width in found:
+        for top, left, height, width in self.unread:
             first, start = floor(top * y), floor(left * x)
             made.append((first, start, ceil((top + height) * y) - first, ceil((left + width) * x) - start))
         return made

@@ -13,7 +13,7 @@ from torch import nn
 import ushape
 from ushape.errors import SpecError
 from ushape.nets import registry
-from ushape.nets.plugin import load_plugin
+from ushape.nets.plugin import files, load_plugin
 from ushape.nets.spec import from_yaml, parse
 from ushape.nets.unet import UNet, build
 
@@ -118,3 +118,13 @@ def test_what_a_part_must_say(tmp_path: Path) -> None:
 
 def _mute(cin: int, cout: int, style: object) -> nn.Module:
     return nn.Upsample(scale_factor=2)
+
+
+def test_a_copy_of_a_plugin_is_the_plugin(tmp_path: Path) -> None:
+    """As two studies of one plugin have it, each with its own copy."""
+    (made,) = load_plugin(written(tmp_path, MINE))
+    (tmp_path / "study").mkdir()
+    assert load_plugin(written(tmp_path / "study", MINE, "other.py")) == [made]
+    assert not [file for file in files([parse("unet+scaled")]) if file.name == "other.py"]
+    with pytest.raises(SpecError, match="'scaled' is already a modification"):
+        load_plugin(written(tmp_path, MINE + "\n# changed\n", "third.py"))

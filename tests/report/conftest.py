@@ -210,7 +210,8 @@ def build(
         "recipe": {"steps": 1200, "batch": 8, "crop": 256, "optimizer": "adamw", "lr": 0.001, "weight_decay": 0.01,
                    "loss": {"cross_entropy": 0.5, "dice": 0.5}, "augment": ["flip", "rotate90", "stain"]},
         "arms": [
-            {"name": arm, "spec": arm.split(" ")[0], "folder": f"arm{a}", "train_minutes": 60.1 + 7.3 * a,
+            {"name": arm, "spec": arm.split(" ")[0], "changes": {}, "folder": f"arm{a}",
+             "train_minutes": 60.1 + 7.3 * a,
              "parameters": 1942645 + 183_202 * a, "flops": 2_300_000_000 + 170_000_000 * a,
              "measures": measures(image[a], skill[a]),
              "scores": scores(a, np.arange(rois)), "confusion": confusion[a].sum(0).tolist(),

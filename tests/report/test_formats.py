@@ -152,7 +152,7 @@ def test_csv_of_tuning(study: Study) -> None:
             {"rate": 0.01, "macro_dice": None, "pruned": True},
         ]
         arms = {a["name"]: [{"fold": 1, "chosen": 0.001, "trials": trials}] for a in results["arms"]}
-        results["tuning"] = {"key": "rate", "trials": 2, "steps": 20, "arms": arms}
+        results["tuning"] = {"key": "rate", "trials": 2, "steps": 20, "reach": 10.0, "optuna": "4.5", "arms": arms}
 
     folder = study(rois=1, edit=edit)
     rows = read_csv(write_report(folder, "csv") / "tuning.csv")

@@ -96,6 +96,24 @@ def test_one_arm(study: Study) -> None:
     assert sum(tag == "svg" for tag, _ in shown.tags) == 1 + 1
 
 
+@pytest.mark.parametrize("looks", [0, 1, 3])
+def test_what_is_said_of_the_step_is_so(study: Study, looks: int) -> None:
+    def edit(results: Raw) -> None:
+        for curve in results["curves"]:
+            curve["validation_step"] = curve["step"][-looks:] if looks else []
+            curve["validation_macro_dice"] = [0.5] * looks
+            curve["chosen_step"] = curve["step"][-1]
+
+    folder = study(rois=1, edit=edit)
+    shown, raw = page(folder).text, (folder / "report.html").read_text(encoding="utf-8")
+    assert ("step chosen" in shown) == (looks > 1)
+    assert ("it was chosen on validation patients only" in shown) == (looks > 1)
+    assert ("The weights that were tested are those of the last step" in shown) == (looks <= 1)
+    assert ("macro Dice on validation patients, a line for each" in shown) == (looks > 0)
+    assert ("Training loss and validation macro Dice of" in raw) == (looks > 0)
+    assert ("Training loss of unet" in raw) == (looks == 0)
+
+
 def test_three_arms_and_seeds(study: Study) -> None:
     versions = {"ushape": "0.1.0", "torch": "2.9.1"}
     shown = page(study(arms=3, seeds=(0, 1, 7), edit=lambda results: results.update(versions=versions)))
@@ -197,7 +215,8 @@ def test_tuning_and_limits_of_data_are_told(study: Study) -> None:
         trials = [{"rate": 0.001 * i, "macro_dice": 0.5, "pruned": i == 3} for i in (1, 2, 3)]
         searches = [{"fold": k, "chosen": 0.001 * k, "trials": trials} for k in (1, 2)]
         arms = {arm["name"]: searches for arm in results["arms"]}
-        results.update(tuning={"key": "rate", "trials": 3, "steps": 200, "arms": arms}, matched="flops")
+        found = {"key": "rate", "trials": 3, "steps": 200, "reach": 10.0, "optuna": "4.5", "arms": arms}
+        results.update(tuning=found, matched="flops")
         results["limits_of_data"] = ["Two images overlap."]
 
     shown = page(study(rois=1, edit=edit))

@@ -88,18 +88,37 @@ def test_several_arms_and_seeds(study: Study) -> None:
     assert "critical difference of Nemenyi (Demšar 2006)" in text
 
 
-@pytest.mark.parametrize(("versions", "optuna"), [({"optuna": "4.5"}, True), ({}, False)])
-def test_tuning(study: Study, versions: Raw, optuna: bool) -> None:
+@pytest.mark.parametrize(
+    ("how", "own", "began"),
+    [
+        ("auto", {}, True),
+        ("auto", {"pretrained": "none"}, False),
+        ("none", {"pretrained": "auto"}, True),
+        ("none", {}, False),
+    ],
+)
+def test_who_began_from_imagenet_is_told_by_name(study: Study, how: str, own: Raw, began: bool) -> None:
+    def edit(results: Raw) -> None:
+        results["recipe"] = Recipe(pretrained=how).to_dict()
+        results["arms"][1].update(spec="unet[widths=16-32-64,encoder=efficientnet-lite]", changes=own)
+
+    text = told(study, rois=1, edit=edit)
+    assert ("The encoder of unet[width=16]+residual began from ImageNet weights." in text) == began
+    assert ("ImageNet" in text) == began
+
+
+def test_tuning(study: Study) -> None:
     def edit(results: Raw) -> None:
         arms = {a["name"]: [{"fold": 1, "chosen": 0.1, "trials": []}] for a in results["arms"]}
-        results.update(tuning={"key": "rate", "trials": 6, "steps": 200, "arms": arms}, versions=versions)
+        found = {"key": "rate", "trials": 6, "steps": 200, "reach": 10.0, "optuna": "4.5", "arms": arms}
+        results.update(tuning=found)
         results["recipe"] = Recipe().to_dict()
 
     text = told(study, rois=1, edit=edit)
     assert "with the same recipe, but for the learning rate." in text
     assert "the highest learning rate was tuned as told below" in text
     assert "in 6 trials of 200 steps each, judged by macro Dice on validation patients." in text
-    assert ("with Optuna (Akiba et al. 2019)" in text) == optuna
+    assert "with Optuna 4.5 (Akiba et al. 2019)" in text
     assert "stopped early" not in text
 
 

@@ -41,6 +41,13 @@ def test_what_an_arm_got(study: Study) -> None:
     plain = study(rois=1, edit=lambda results: results["recipe"].update(rate=0.002))
     assert sheets.fairness(read(plain / "results.json")).rows[1][4:6] == ["1,200", "0.002"]
 
+    def own(results: Raw) -> None:
+        results["recipe"].update(rate=0.002)
+        results["arms"][1]["changes"] = {"rate": 0.0005}
+
+    rows = sheets.fairness(read(study(rois=1, edit=own) / "results.json")).rows
+    assert [row[5] for row in rows] == ["0.002", "0.0005"]
+
 
 def test_scores_that_do_not_exist_are_dashes(study: Study) -> None:
     def edit(results: Raw) -> None:

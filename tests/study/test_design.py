@@ -16,7 +16,8 @@ from ushape.errors import DataError, RunError, SpecError, UshapeError
 from ushape.files import read_json, read_yaml
 from ushape.nets.spec import Spec, parse
 from ushape.study import design
-from ushape.study.design import Arm, Study, open_study, parse_arm, plan_study, read_study
+from ushape.study.design import Arm, Study, open_study, parse_arm, plan_study, read_study, solved_before, told
+from ushape.study.unchanged import load_copies
 from ushape.threads import Lanes
 from ushape.train.loop import train
 from ushape.train.recipe import Recipe
@@ -220,12 +221,37 @@ def test_a_spec_that_cannot_be_built_is_refused(make_study: Any, part: str):
         make_study("unet[width=4]", f"unet[width=4]+{part}")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "arms: [unet]"])
+@pytest.mark.parametrize("text", ["", "[]", "x", "arms: [unet]"])
 def test_a_damaged_study_is_told(tmp_path: Path, text: str):
     (tmp_path / "study.yaml").write_text(text)
     (tmp_path / "folds.json").write_text("[]")
-    with pytest.raises(RunError, match="is no study of this version of ushape"):
+    with pytest.raises(RunError, match=r"study\.yaml: is no study of"):
         read_study(tmp_path)
+    if not text.startswith("arms"):
+        with pytest.raises(RunError, match=r"study\.yaml: is no study of"):
+            load_copies(tmp_path)
+
+
+def test_a_value_is_told_to_the_last_bit():
+    assert [told(v) for v in (0.002, 0.00123456789, 1.0, 3, "auto")] == ["0.002", "0.00123456789", "1", "3", "auto"]
+
+
+def test_widths_that_were_solved_stand(phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What a network takes in time differs from one measurement to the next, and solved widths solve to others."""
+    given = [parse("unet[width=8,levels=3]"), parse("unet[width=8,levels=3]+attention-gate")]
+    question = (given, Recipe(crop=48, validations=0), phantom, None, 2, 1)
+    study = plan_study(*question, matched="flops")
+    open_study(tmp_path / "study", study)
+    assert study.given[1].spec != given[1]
+    assert study.asked == tuple(spec.name for spec in given)
+    assert read_study(tmp_path / "study") == study
+    before = solved_before(tmp_path / "study", given, "flops")
+    assert before == study.given
+    monkeypatch.setattr("ushape.study.design.match", lambda *_, **__: pytest.fail("solved again"))
+    open_study(tmp_path / "study", plan_study(*question, matched="flops", solved=before))
+    assert solved_before(tmp_path / "study", given, "params") == ()
+    assert solved_before(tmp_path / "study", given[:1], "flops") == ()
+    assert solved_before(tmp_path / "none", given, "flops") == ()
 
 
 def test_a_folder_without_a_study_is_told_with_the_remedy(tmp_path: Path):

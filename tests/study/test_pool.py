@@ -87,7 +87,7 @@ def test_several_failures_are_counted(jobs: list[Job], script: Script):
 
 
 def test_a_job_that_was_killed_is_told_with_the_remedy(jobs: list[Job], script: Script):
-    script("kill -9 $$")
+    script("echo a warning >&2; kill -9 $$")
     with pytest.raises(RunError, match="killed by signal 9; start the same command again"):
         go(jobs)
 

@@ -42,6 +42,20 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def test_an_arm_that_a_published_network_names_is_looked_for_where_it_trains(make_study: Any, tmp_path: Path):
+    study = make_study("unet[width=4,levels=2]", "ushape-small dice=0")
+    open_study(tmp_path / "study", study)
+    for run in study.runs():
+        open_run(tmp_path / "study" / study.run_folder(*run), study.plan(*run))
+        (tmp_path / "study" / study.run_folder(*run) / "rois.json").write_text("{}")
+    found = read_status(tmp_path / "study")
+    assert found.arms == ("unet[width=4,levels=2]", "ushape-small dice=0")
+    assert {part.state for part in found.parts} == {"finished"}
+    assert {tmp_path / "study" / part.folder for part in found.parts} == {
+        tmp_path / "study" / study.run_folder(*run) for run in study.runs()
+    }
+
+
 def test_every_state_of_a_run_is_told(folder: Path, study: Study):
     one, other, third, fourth = (folder / study.run_folder(*run) for run in study.runs())
     log(one, 3, 2.0)

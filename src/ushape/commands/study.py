@@ -39,7 +39,7 @@ def run_arms(
     """Plan the study of these arms as the options have it, run it, write and name the report."""
     from ushape.nets.device import pick_device
     from ushape.study.cluster import pick_engine
-    from ushape.study.design import open_study, plan_study
+    from ushape.study.design import open_study, plan_study, solved_before
 
     engine = pick_engine(options.engine, options.address)
     recipe = read_recipe(options)
@@ -47,7 +47,8 @@ def run_arms(
     search = _search(options, recipe)
     places = (options.data, options.mpp, options.folds, options.seeds)
     asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
-    study = plan_study(arms, recipe, *places, **asked, search=search)
+    before = solved_before(options.out, arms, options.match)
+    study = plan_study(arms, recipe, *places, **asked, search=search, solved=before)
     open_study(options.out, study)
     if options.match:
         for given, got in zip(arms, study.given, strict=True):
@@ -68,9 +69,11 @@ def _search(options: argparse.Namespace, recipe: Recipe) -> Search | None:
 
 def go_on(study: Study, folder: Path, jobs: int | None, device: str, engine: MakeEngine | None) -> None:
     """Do what is left of a study, then write and name its report."""
-    from ushape.study.runner import run_study
+    from ushape.study.runner import check_brought, run_study
     from ushape.study.tuning import tune_study
 
+    if engine:
+        check_brought(study)
     if study.search:
         say(
             f"learning rates: {study.search.trials} trials of {study.search.steps} steps for each arm in each fold, "
@@ -110,8 +113,11 @@ def _several(count: int, thing: str) -> str:
 
 def report(options: argparse.Namespace) -> None:
     """Write a study's report again from its runs."""
+    from ushape.study.unchanged import load_copies
+
     if not options.tolerance > 0:
         raise RunError(f"--tolerance {options.tolerance:g}: give µm above 0, say 10")
+    load_copies(options.study)
     finish_study(options.study, options.tolerance, options.format)
 
 

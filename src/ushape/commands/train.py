@@ -22,6 +22,7 @@ def train(options: argparse.Namespace) -> None:
     from ushape.data.classes import grouping
     from ushape.data.crops import check_sizes
     from ushape.data.rois import open_pixels
+    from ushape.locks import holding
     from ushape.nets.device import pick_device
     from ushape.nets.spec import parse
     from ushape.threads import Lanes, cores
@@ -38,7 +39,11 @@ def train(options: argparse.Namespace) -> None:
     check_sizes([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train], recipe.crop)
     open_run(options.out, plan)
     count = min(options.threads or cores(), recipe.shards)
-    with Lanes(count) as lanes, Bar("steps", recipe.steps, "loss") as advance:
+    with (
+        holding(options.out / "run.yaml"),
+        Lanes(count) as lanes,
+        Bar("steps", recipe.steps, "loss") as advance,
+    ):
         run_training(plan, options.out, lanes, device, lambda step, loss: advance(step, loss), options.save_every)
     say(f"weights: {options.out / 'weights.safetensors'}")
     if plan.test:

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from ushape.nets.spec import Spec
 
 _loaded: dict[Path, list[Modification]] = {}
+_texts: dict[str, Path] = {}
+"""Hash of each loaded file's text -> the file."""
 
 
 def load_plugin(path: str | Path) -> list[Modification]:
-    """Import a file once and return the modifications that it registered; again: the same, without importing.
+    """Import a file once and return the modifications that it registered; again, or a copy of it: the same.
 
     SpecError naming the file where it is missing, fails, or registers nothing; then nothing of it stays.
     """
@@ -45,7 +47,9 @@ def load_plugin(path: str | Path) -> list[Modification]:
         return _loaded[file]
     if not file.is_file() or file.suffix != ".py":
         raise SpecError(f"plugin {path}: {'not a .py file' if file.exists() else 'no such file'}")
-    before = modifications()
+    text, before = text_hash(file), modifications()
+    if text in _texts and all(m in before for m in _loaded[_texts[text]]):
+        return _loaded[_texts[text]]
     name = f"ushape_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     spec = spec_from_file_location(name, file)
     assert spec is not None
@@ -62,7 +66,7 @@ def load_plugin(path: str | Path) -> list[Modification]:
         del sys.modules[name]
         what = str(error) if isinstance(error, SpecError) else f"{type(error).__name__}: {error}"
         raise SpecError(f"plugin {path}{_line(error, file)}: {what}") from error
-    _loaded[file] = made
+    _loaded[file], _texts[text] = made, file
     return made
 
 

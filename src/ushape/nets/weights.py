@@ -52,11 +52,7 @@ def load_weights(path: Path) -> Weights:
     tensors, metadata = load_tensors(file)
     try:
         about = json.loads(metadata["ushape"])
-        if PRETRAINING in about:
-            raise RunError(
-                f"{file}: holds a network that was pretrained by {about[PRETRAINING]} and has no classes: train one "
-                f"that starts from it (`ushape train SPEC --set pretrained={path}`), then use that"
-            )
+        check_has_classes(path, about)
         net = build(from_dict(about["spec"]), about["in_channels"], about["classes"])
         net.load_state_dict(tensors)
     except RunError:
@@ -64,6 +60,15 @@ def load_weights(path: Path) -> Weights:
     except (KeyError, TypeError, ValueError, RuntimeError, UshapeError) as error:
         raise RunError(f"{file}: holds no network of ushape ({str(error).splitlines()[0]})") from error
     return Weights(net.eval(), about)
+
+
+def check_has_classes(path: Path, about: dict[str, Any]) -> None:
+    """RunError where the network of this description was only pretrained."""
+    if PRETRAINING in about:
+        raise RunError(
+            f"{weights_file(path)}: holds a network that was pretrained by {about[PRETRAINING]} and has no classes: "
+            f"train one that starts from it (`ushape train SPEC --set pretrained={path}`), then use that"
+        )
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -123,9 +123,10 @@ def _training(r: Results) -> list[str]:
     jitter += [f"blur or sharpening of up to {k['sharpness']:g} pixels"] if k.get("sharpness") else []
     if len(jitter) > 1:
         told.append(f"Crops were changed by {listed(jitter)}.")
-    lite = any("efficientnet-lite" in a.name for a in r.arms)
-    if k.get("pretrained") == "imagenet" or (k.get("pretrained") == "auto" and lite):
-        told.append("Pretrained encoders began from ImageNet weights.")
+    starts = [(a, a.changes.get("pretrained", k.get("pretrained"))) for a in r.arms]
+    if began := [a.name for a, how in starts if how == "imagenet" or (how == "auto" and "efficientnet-lite" in a.spec)]:
+        encoders = "encoder" if len(began) == 1 else "encoders"
+        told.append(f"The {encoders} of {listed(began)} began from ImageNet weights.")
     elif k.get("pretrained", "none") not in ("none", "auto"):
         told.append("Networks began from weights of an earlier training, but for the head.")
     if k.get("pretrained_rate", 1) != 1:
@@ -187,7 +188,7 @@ def _tuning(r: Results) -> list[str]:
     t = r.tuning
     if t is None:
         return []
-    found = " with Optuna [@akiba]" if "optuna" in r.versions else ""
+    found = f" with Optuna {t.optuna} [@akiba]"
     what = "The highest learning rate" if t.key == "rate" else f"The recipe's {t.key!r}"
     each = "every network" if len(r.arms) > 1 else "the network"
     pruned = any(trial.get("pruned") for searches in t.arms.values() for s in searches for trial in s.trials)

@@ -97,7 +97,8 @@ def curves(results: Results) -> list[Panel]:
     panels = []
     for arm in results.arms:
         own = [c for c in results.curves if c.arm == arm.name]
-        label = f"Training loss and validation macro Dice of {arm.name} over steps, {len(own)} runs"
+        shown = "loss and validation macro Dice" if limits.looked else "loss"
+        label = f"Training {shown} of {arm.name} over steps, {len(own)} runs"
         if own:
             panels.append(Panel(arm.name, Markup(figures.curves(own, results.seeds, limits, label))))
     return panels

@@ -109,10 +109,14 @@ class Measures:
 
 @dataclass(frozen=True)
 class Arm:
-    """`name` says the spec, or the published network's name, and how its recipe differs; `spec` the network alone."""
+    """`name` says the spec, or the published network's name, and how its recipe differs; `spec` the network alone.
+
+    changes: what its recipe has otherwise than the study's.
+    """
 
     name: str
     spec: str
+    changes: dict[str, Any]
     parameters: int
     train_minutes: float | None
     scores: Scores
@@ -207,11 +211,16 @@ class Search:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A search for the recipe's `key`: so many trials of so many steps for each arm and fold."""
+    """A search for the recipe's `key`: so many trials of so many steps for each arm and fold, by Optuna.
+
+    Values are from 1 / `reach` to `reach` times the recipe's.
+    """
 
     key: str
     trials: int
     steps: int
+    reach: float
+    optuna: str
     arms: dict[str, list[Search]]
 
 

@@ -118,7 +118,8 @@ def fairness(results: Results) -> Sheet:
         found = t.arms[arm.name] if t else []
         row = [arm.name, f"{arm.parameters:,}", fixed(arm.flops / 1e9, 2)]
         row += [str(len(runs)), _range([c.step[-1] for c in runs if c.step], ",")]
-        rates = [s.chosen for s in found] if t and t.key == "rate" else [results.recipe.get("rate")]
+        own = arm.changes.get("rate", results.recipe.get("rate"))
+        rates = [s.chosen for s in found] if t and t.key == "rate" else [own]
         row += [_range([r for r in rates if r is not None], "g")]
         row += [_range([len(s.trials) for s in found], ",")] if t else []
         rows.append([*row, fixed(arm.train_minutes)])

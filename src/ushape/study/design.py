@@ -23,12 +23,12 @@ from ushape.nets.spec import Spec, modify, parse
 from ushape.nets.zoo import published
 from ushape.study.factorial import Design, make_design
 from ushape.study.guards import check_folds, check_tissue, find_alike
-from ushape.study.versions import versions
 from ushape.train.recipe import PATHS, WORDS, Recipe, check_values, make_recipe, read_settings
 from ushape.train.run import RunPlan, claim
 from ushape.train.search import Search
 from ushape.train.sources import sources
 from ushape.train.start import check_trainable
+from ushape.versions import versions
 
 FOLD_SEED = 0
 """Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
@@ -85,6 +85,8 @@ class Study:
     """What an ablation's changes are made to."""
     matched: By | None = None
     """What widths were solved for, so that all arms cost what the first one does; None: as they were given."""
+    asked: tuple[str, ...] = ()
+    """Where widths were solved, the names of the arms before."""
     margin: float = MARGIN
     """The largest difference of a score that does not matter, as a share, stated before anything is trained."""
     search: Search | None = None
@@ -156,8 +158,9 @@ def parse_arm(text: str, recipe: Recipe) -> Arm:
 
 
 def told(value: object) -> str:
-    """A value of a recipe as `--set` takes it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A value of a recipe as `--set` takes it, and reads it to the last bit."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
 def design_specs(base: Spec, design: Design) -> list[Spec]:
@@ -182,12 +185,19 @@ def plan_study(
     matched: By | None = None,
     margin: float = MARGIN,
     search: Search | None = None,
+    solved: Sequence[Arm] = (),
 ) -> Study:
-    """Look at the data and fix folds; with `matched` first solve widths. DataError or RunError where that fails."""
+    """Look at the data and fix folds; with `matched` first solve widths. DataError or RunError where that fails.
+
+    solved: the arms of a study that asked the same before, whose widths stand.
+    """
     if not 0 < margin < 1:
         raise RunError(f"--margin {100 * margin:g}: give points above 0 and below 100, say 1")
     arms = [each if isinstance(each, Arm) else Arm(each) for each in given]
-    if matched:
+    asked = tuple(arm.name for arm in arms) if matched else ()
+    if solved:
+        arms = list(solved)
+    elif matched:
         specs = matched_specs([arm.spec for arm in arms], matched, len(grouping(recipe.grouping).classes))
         kept = (arm.called if spec == arm.spec else None for arm, spec in zip(arms, specs, strict=True))
         arms = [replace(a, spec=s, called=c) for a, s, c in zip(arms, specs, kept, strict=True)]
@@ -219,7 +229,19 @@ def plan_study(
         for fold in made
     ]
     found = (tuple(made), seeds, fingerprint(rois), tuple(shares))
-    return Study(tuple(arms), recipe, data, mpp, *found, design, base, matched, margin, search)
+    return Study(tuple(arms), recipe, data, mpp, *found, design, base, matched, asked, margin, search)
+
+
+def solved_before(folder: Path, given: Sequence[Arm | Spec], matched: By | None) -> tuple[Arm, ...]:
+    """The arms of the study in `folder`, where their widths were solved for this same question; else none.
+
+    Solving again may come to others: what a network takes in time differs from one measurement to the next.
+    """
+    if matched is None or not (folder / "study.yaml").exists():
+        return ()
+    question, asked = read_question(folder), [each.name for each in given]
+    same = question.get("matched") == matched and question.get("asked") == asked
+    return read_study(folder).given if same else ()
 
 
 def open_study(folder: Path, study: Study) -> None:
@@ -230,6 +252,7 @@ def open_study(folder: Path, study: Study) -> None:
     content = {
         "arms": [replace(arm, called=None).name for arm in study.given],
         "called": [arm.called for arm in study.given],
+        "asked": list(study.asked),
         "plugins": hashes(study.specs),
         "design": _told(study.design),
         "base": study.base.name if study.base else None,
@@ -245,8 +268,12 @@ def open_study(folder: Path, study: Study) -> None:
         "sources": [sources(study.recipe, fold.test, fold.validation, study.mpp) for fold in study.folds],
         "versions": versions(),
     }
+    plugins = files(study.specs)
+    for file in plugins:
+        if len([each for each in plugins if each.name == file.name]) > 1:
+            raise RunError(f"{file}: another plugin of this study has the same file name: rename one of them")
     claim(folder, folder / "study.yaml", content, "study")
-    for file in files(study.specs):
+    for file in plugins:
         write_text(folder / "plugins" / file.name, file.read_text())
     folds = [fold.to_dict() | {"shares": share} for fold, share in zip(study.folds, study.shares, strict=True)]
     if not (folder / "folds.json").exists():
@@ -255,11 +282,24 @@ def open_study(folder: Path, study: Study) -> None:
         raise RunError(f"{folder / 'folds.json'}: was changed: put the file back, or begin another study")
 
 
-def read_question(folder: Path) -> Any:
-    """What study.yaml holds; RunError where there is none."""
-    if not (folder / "study.yaml").exists():
+def read_question(folder: Path) -> dict[str, Any]:
+    """What study.yaml holds; RunError where there is none, or it is damaged."""
+    path = folder / "study.yaml"
+    if not path.exists():
         raise RunError(f"{folder}: holds no study.yaml: give a folder that `ushape compare` made")
-    return read_yaml(folder / "study.yaml")
+    data = read_yaml(path)
+    if not isinstance(data, dict):
+        raise RunError(f"{path}: is no study of ushape: put the file back, or begin another study")
+    return data
+
+
+def arm_names(question: Mapping[str, Any]) -> list[str]:
+    """The names of the arms of what study.yaml holds, from its text alone: no plugin need be loaded."""
+    names = []
+    for name, called in zip(question["arms"], question["called"], strict=True):
+        spec, *changes = name.split()
+        names.append(" ".join([called or spec, *changes]))
+    return names
 
 
 def read_study(folder: Path) -> Study:
@@ -284,6 +324,7 @@ def read_study(folder: Path) -> Study:
             design=make_design(**data["design"]) if data["design"] else None,
             base=parse(data["base"]) if data["base"] else None,
             matched=data["matched"],
+            asked=tuple(data["asked"]),
             margin=data["margin"],
             search=Search(data["tuning"]["trials"], data["tuning"]["steps"]) if data["tuning"] else None,
         )

@@ -18,8 +18,8 @@ import psutil
 from ushape.files import cache_folder, replacing
 from ushape.study.memory import own_memory
 from ushape.study.pool import Job, Process, last_step
-from ushape.study.versions import code, versions
 from ushape.train.places import DATA_AT, STATE
+from ushape.versions import code, versions
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ gone. What is finished is never run again. `ushape.study.cluster` is the engine 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from ushape.interrupts import PARENT
 from ushape.study.memory import RESERVE, Needs, available, own_memory
 from ushape.threads import cores
 from ushape.train.places import LOG
+from ushape.versions import BEGAN, versions
 
 TICK = 0.02
 """Seconds between two looks whether a process has ended."""
@@ -166,6 +168,7 @@ class Local:
         self.at_once, self.device = at_once or (cores() if device == "cpu" else 1), device
         self.note = ""
         self._needs = Needs()
+        self._began = {BEGAN: json.dumps(versions())}
         self._working: dict[Job, Process] = {}
         self._stopped: set[Job] = set()
 
@@ -187,7 +190,7 @@ class Local:
         return free >= need
 
     def start(self, job: Job) -> None:
-        self._working[job] = Process(job, job.folder, job.plugins, self.device)
+        self._working[job] = Process(job, job.folder, job.plugins, self.device, self._began)
 
     def ended(self, seconds: float) -> list[Ended]:
         if len(self._working) > 1 and available() < RESERVE / 2 and not self._stopped:
@@ -249,8 +252,10 @@ class Process:
         code = self._process.returncode
         if code == 0 and self._result.exists():
             return ""
+        if lines and code > 0:
+            return lines[-1]
         killed = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return lines[-1] if lines else f"{killed}; start the same command again: it goes on"
+        return f"{killed}; start the same command again: it goes on"
 
     def interrupt(self) -> None:
         """Ask it to save its state and stop."""

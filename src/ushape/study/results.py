@@ -131,6 +131,7 @@ def _arm(
     return {
         "name": study.arms[arm].name,
         "spec": study.arms[arm].spec.name,
+        "changes": dict(study.arms[arm].changes),
         "folder": arm,
         **sized(study.arms[arm].spec, classes=len(groups.classes)),
         "train_minutes": round(minutes, 2),
@@ -190,7 +191,7 @@ def _command(study: Study, folder: Path) -> str:
         words = ["ushape", "ablate", str(study.base), "--mods", *study.design.factors, "--design", study.design.kind]
         words += ["--halvings", str(study.design.halvings)] if study.design.halvings else []
     else:
-        words = ["ushape", "compare", *(arm.name for arm in study.given)]
+        words = ["ushape", "compare", *(study.asked or (arm.name for arm in study.given))]
     words += ["--data", study.data.name, "--out", folder.name]
     words += ["--folds", str(len(study.folds)), "--seeds", str(study.seeds)]
     words += ["--match", study.matched] if study.matched else []

@@ -22,13 +22,7 @@ def run_study(
     interval: float = 0.5,
     make_engine: MakeEngine | None = None,
 ) -> None:
-    """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it.
-
-    RunError where an engine for other machines meets a recipe that names files of this one.
-    """
-    named = [key for key in PATHS if getattr(study.recipe, key) not in WORDS]
-    if make_engine and named:
-        raise RunError(f"the recipe's {named[0]} is not brought to other machines: use --engine local")
+    """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it."""
     plugins = tuple(files(study.specs))
     todo = []
     for run in study.runs():
@@ -36,6 +30,12 @@ def run_study(
         open_run(where, study.plan(*run))
         todo.append(Job(where, "ushape.train.run", RESULT, plugins, (study.data,), kind=run[0]))
     run_jobs(todo, folder, jobs, watch, device, interval, make_engine)
+
+
+def check_brought(study: Study) -> None:
+    """RunError where the recipe names files, which no engine brings to other machines."""
+    if named := [key for key in PATHS if getattr(study.recipe, key) not in WORDS]:
+        raise RunError(f"the recipe's {named[0]} is not brought to other machines: use --engine local")
 
 
 RESULT = "rois.json"

@@ -12,7 +12,7 @@ from typing import Any
 
 from ushape.errors import RunError
 from ushape.locks import is_held
-from ushape.study.design import folder_of, read_question, run_folder
+from ushape.study.design import arm_names, folder_of, read_question, run_folder
 from ushape.study.pool import last_step
 from ushape.study.runner import RESULT
 from ushape.study.tuning import search_folder
@@ -75,7 +75,7 @@ def read_status(folder: Path) -> Status:
     """The status of a study's folder; RunError where there is no study in it."""
     data = read_question(folder)
     try:
-        names, folds, seeds = data["arms"], int(data["folds"]), int(data["seeds"])
+        names, folds, seeds = arm_names(data), int(data["folds"]), int(data["seeds"])
         steps, tuning = int(data["recipe"]["steps"]), data["tuning"]
         arms = {name: folder_of(name) for name in names}
         parts = []

@@ -61,7 +61,7 @@ def told(study: Study, folder: Path) -> dict[str, Any] | None:
         made = _choice(folder, arm, fold)
         trials = [{k: each[k] for k in ("rate", "macro_dice", "pruned", "step")} for each in made["trials"]]
         arms[study.arms[arm].name].append({"fold": fold, "chosen": made["rate"], "trials": trials})
-    return {"key": "rate", "trials": study.search.trials, "steps": study.search.steps, "arms": arms}
+    return study.search.to_dict() | {"arms": arms}
 
 
 def words(study: Study) -> list[str]:

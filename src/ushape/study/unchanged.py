@@ -8,9 +8,8 @@ from ushape.data.classes import grouping
 from ushape.data.rois import Pixels, find_rois, fingerprint, open_pixels
 from ushape.data.splits import class_counts, make_folds
 from ushape.errors import RunError
-from ushape.files import read_yaml
 from ushape.nets.plugin import load_plugin, text_hash
-from ushape.study.design import FOLD_SEED, Study
+from ushape.study.design import FOLD_SEED, Study, read_question
 from ushape.study.guards import PARTS, check_folds
 
 
@@ -46,7 +45,7 @@ def load_copies(folder: Path) -> None:
     """Run the plugins that a study copied into its folder; RunError where one is not what the study began with."""
     if not (folder / "study.yaml").exists():
         return
-    for name, told in (read_yaml(folder / "study.yaml").get("plugins") or {}).items():
+    for name, told in (read_question(folder).get("plugins") or {}).items():
         file = folder / "plugins" / name
         if not file.exists():
             raise RunError(f"{file}: is gone: put the plugin back with which the study began")

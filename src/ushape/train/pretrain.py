@@ -25,6 +25,7 @@ from ushape.data.augment import CropSettings
 from ushape.data.images import ImageCrops, Picture, fingerprint, open_images
 from ushape.errors import RunError, SpecError
 from ushape.files import cannot_write, remove_parts
+from ushape.locks import holding
 from ushape.nets.device import Precision
 from ushape.nets.plugin import hashes
 from ushape.nets.spec import Spec
@@ -115,25 +116,26 @@ def pretrain(
     }
     claim(folder, folder / "pretrain.yaml", content, "run")
     try:
-        remove_parts(folder)
-        if not (folder / "weights.safetensors").exists():
-            run = _Pretraining(net, recipe, seed, folder, lanes, device)
-            run.crops = crops
-            run.load()
-            take_steps(run, recipe.steps, run.update, run.save, progress, save_every)
-            about = {
-                "ushape": __version__,
-                PRETRAINING: "masked image modelling",
-                "mpp": recipe.mpp,
-                "normalise": recipe.normalise,
-                "recipe": recipe.to_dict(),
-                "seed": seed,
-                "precision": run.precision,
-                "trained_on": sorted({picture.patient for picture in pictures}),
-                "validated_on": [],
-            }
-            save_weights(folder / "weights.safetensors", run.average, about)
-        (folder / STATE).unlink(missing_ok=True)
+        with holding(folder / "pretrain.yaml"):
+            remove_parts(folder)
+            if not (folder / "weights.safetensors").exists():
+                run = _Pretraining(net, recipe, seed, folder, lanes, device)
+                run.crops = crops
+                run.load()
+                take_steps(run, recipe.steps, run.update, run.save, progress, save_every)
+                about = {
+                    "ushape": __version__,
+                    PRETRAINING: "masked image modelling",
+                    "mpp": recipe.mpp,
+                    "normalise": recipe.normalise,
+                    "recipe": recipe.to_dict(),
+                    "seed": seed,
+                    "precision": run.precision,
+                    "trained_on": sorted({picture.patient for picture in pictures}),
+                    "validated_on": [],
+                }
+                save_weights(folder / "weights.safetensors", run.average, about)
+            (folder / STATE).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(cannot_write(folder, error)) from error
 

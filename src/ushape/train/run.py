@@ -23,6 +23,7 @@ from ushape.nets.spec import Spec, from_dict
 from ushape.train.places import at_hand
 from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.sources import sources
+from ushape.versions import check_versions
 
 if TYPE_CHECKING:
     import torch
@@ -160,6 +161,7 @@ def work(job: Callable[[Path, Lanes, torch.device], None]) -> None:
     folder, *plugins = Path(sys.argv[1]), *sys.argv[2:]
     try:
         stop_with_parent()
+        check_versions()
         for file in plugins:
             load_plugin(file)
         with holding(folder / "run.yaml"), Lanes(1) as lanes:

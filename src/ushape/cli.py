@@ -214,7 +214,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--steps", type=_positive, help="optimisation steps, one tile each (5000)")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     one = add(again_commands, "degradation", "reproduce:degradation", "training loss against depth, plain and residual")
-    one.add_argument("--data", type=Path, nargs="+", required=True, metavar="PATH", help="folders in the BCSS layout")
+    one.add_argument("--data", type=Path, nargs="+", metavar="PATH", help="folders in the BCSS layout (a phantom)")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
     one.add_argument("--seeds", type=_positive, default=3, help="trainings of each network (3)")
     one.add_argument("--steps", type=_positive, default=400, help="optimisation steps (400)")

@@ -39,6 +39,14 @@ def test_from_a_phantom_to_scores(tmp_path: Path, tiny: Recipe, capsys: pytest.C
     capsys.readouterr()
     assert _ushape("predict", f"{run}-1", data, "--out", f"{labels}-5") == 2
     assert "belongs to another prediction" in capsys.readouterr().err
+    (data / "volume-0.nii").rename(data / "kept")
+    (data / "volume-1.nii").rename(data / "volume-0.nii")
+    (data / "kept").rename(data / "volume-1.nii")
+    assert _ushape("predict", f"{run}-5", data, "--out", f"{labels}-5") == 2
+    assert "segmentation-0.nii: holds the labels of another volume than" in capsys.readouterr().err
+    (data / "volume-0.nii").rename(data / "kept")
+    (data / "volume-1.nii").rename(data / "volume-0.nii")
+    (data / "kept").rename(data / "volume-1.nii")
     words = (f"{labels}-5", "--data", data, "--against", f"{labels}-1", "--json", tmp_path / "scores.json")
     assert _ushape("score", *words) == 0
     printed = capsys.readouterr().out

@@ -37,10 +37,13 @@ def test_the_test_set_has_no_labels(tmp_path: Path) -> None:
         ("test-2", None),
         ("test-10", None),
     ]
-    with pytest.raises(
-        DataError, match=r"test-volume-10.nii: has no segmentation|test-volume-2.nii: has no segmentation"
-    ):
+    with pytest.raises(DataError, match=r"holds no volume-N\.nii"):
         find_cases(tmp_path)
+    _touch(tmp_path, "volume-1.nii", "segmentation-1.nii")
+    assert [c.name for c in find_cases(tmp_path)] == ["1"]  # the test set, beside it, is no obstacle to training
+    _touch(tmp_path, "x/segmentation-1.nii.gz")
+    with pytest.raises(DataError, match="are both number 1: keep one of them"):
+        find_labels(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from ushape.errors import DataError
-from ushape.files import read_json
+from ushape.files import read_json, write_json
 from ushape.lits.folder import find_cases, label_slice, open_labels
-from ushape.lits.prepare import open_prepared, prepare
+from ushape.lits.prepare import open_prepared, prepare, unplaced
 from ushape.lits.volumes import open_volume
 
 
@@ -53,6 +54,30 @@ def test_preparing_goes_on_and_knows_its_folder(phantom: Path, prepared: Path, t
         shutil.copy(path, other)
     with pytest.raises(DataError, match="holds other cases than"):
         prepare(other, out)
+    before = read_json(out / "prepared.json")
+    assert before["fingerprint"] == read_json(prepared / "prepared.json")["fingerprint"]
+
+
+def test_other_files_of_the_same_names_are_noticed(phantom: Path, prepared: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "prepared"
+    shutil.copytree(phantom, data)
+    shutil.copytree(prepared, out)
+    told = read_json(out / "prepared.json")
+    write_json(out / "prepared.json", told | {"data": str(data)})
+    prepare(data, out)
+    shutil.copy(data / "segmentation-0.nii", data / "segmentation-1.nii")
+    with pytest.raises(DataError, match=r"was prepared from other files than .*volume-1\.nii and its labels"):
+        prepare(data, out)
+
+
+def test_a_volume_that_its_header_does_not_place_is_named(tmp_path: Path, write_nifti) -> None:
+    labels = np.zeros((12, 12, 6), np.uint8)
+    labels[3:9, 3:9, 1:5] = 1
+    for i, affine in enumerate((np.diag([-1.0, -1.0, 2.5, 1.0]), np.eye(4))):
+        for name, voxels in (("volume", labels.astype(np.int16) * 90), ("segmentation", labels)):
+            nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / f"{name}-{i}.nii")
+    prepare(tmp_path, tmp_path / "out")
+    assert unplaced(tmp_path / "out") == ["1"]
 
 
 def test_what_is_not_prepared_is_told(tmp_path: Path, phantom: Path) -> None:

@@ -53,7 +53,8 @@ def test_what_is_absent() -> None:
     missed, invented, absent = score(some, none, SPACING), score(none, some, SPACING), score(none, none, SPACING)
     assert (missed.dice, missed.voe, missed.rvd) == (0, 1, -1)
     assert (invented.dice, invented.voe) == (0, 1)
-    assert all(math.isnan(v) for v in (missed.assd, invented.rvd, invented.mssd, absent.dice, absent.voe, absent.rvd))
+    assert absent.dice == 1
+    assert all(math.isnan(v) for v in (missed.assd, invented.rvd, invented.mssd, absent.voe, absent.rvd))
 
 
 def test_means_over_volumes_and_all_voxels_together() -> None:
@@ -61,9 +62,9 @@ def test_means_over_volumes_and_all_voxels_together() -> None:
     made = summary(both)
     assert made["liver"]["dice_per_case"] == pytest.approx((10 / 12 + 1) / 2)
     assert made["liver"]["dice_global"] == pytest.approx(2 * 9 / 20)
-    assert made["lesion"]["dice_per_case"] == pytest.approx(2 / 3)  # volume 1 has no lesion, and none was seen
-    assert made["lesion"]["volumes"] == {"dice": 1, "voe": 1, "rvd": 1, "assd": 1, "mssd": 1}
-    assert each_case(both)["1"]["lesion"]["dice"] is None
+    assert made["lesion"]["dice_per_case"] == pytest.approx((2 / 3 + 1) / 2)  # volume 1 has none, and none was seen
+    assert made["lesion"]["volumes"] == {"dice": 2, "voe": 1, "rvd": 1, "assd": 1, "mssd": 1}
+    assert each_case(both)["1"]["lesion"]["voe"] is None
 
 
 def test_a_folder_against_itself(phantom: Path) -> None:
@@ -92,7 +93,7 @@ def test_ahead_is_paired_over_volumes() -> None:
     assert (found.low, found.high) == pytest.approx((found.difference - reach, found.difference + reach), rel=1e-5)
     assert found.p == pytest.approx(4 / 8)  # signs of the first two alike, whatever the third's: half of the patterns
     assert (found.volumes, found.better) == (3, 2)
-    with pytest.raises(DataError, match="1 volumes to compare"):
+    with pytest.raises(DataError, match="1 volume to compare"):
         ahead(of(10), of(8), "lesion")
 
 

@@ -95,6 +95,7 @@ def test_an_uncompressed_file_is_mapped_not_read(tmp_path: Path, write_nifti) ->
         (VOXELS, (0.001, 0.001, 0.002), {}, "voxels of 0.001 x 0.001 x 0.002 mm are outside of"),
         (VOXELS, (1, 1, 2), {"pixdim": [1, 1, 1, 5, 0, 0, 0, 0]}, "1 x 1 x 5 mm by pixdim, 1 x 1 x 2 mm by affine"),
         (VOXELS, (1, 1, 2), {"xyzt_units": 1}, "lengths are in meter"),
+        (VOXELS, (1, 1, 2), {"xyzt_units": 4}, "unit of length has the code 4, which NIfTI has not"),
         (VOXELS, (1, 1, 2), {"scl_slope": 1, "scl_inter": np.nan}, "cannot be read as NIfTI (Valid slope but invalid"),
         (VOXELS[..., None], (1, 1, 2), {}, "has the shape 2x3x4x1"),
         (VOXELS.astype(np.complex64), (1, 1, 2), {}, "numbers of type complex64"),
@@ -137,3 +138,20 @@ def test_numbers_that_are_not_finite_are_told(tmp_path: Path, write_nifti) -> No
     volume.slice(0)
     with pytest.raises(DataError, match="slice 2 holds numbers that are not finite"):
         volume.slice(2)
+
+
+def test_another_format_is_told(tmp_path: Path) -> None:
+    nibabel.save(nibabel.MGHImage(VOXELS.astype(np.float32), np.eye(4)), tmp_path / "a.mgz")
+    with pytest.raises(DataError, match=r"a\.mgz: is no NIfTI: write it as \.nii or \.nii\.gz"):
+        open_volume(tmp_path / "a.mgz")
+
+
+def test_a_header_that_is_not_used_is_no_obstacle(tmp_path: Path, write_nifti) -> None:
+    """Labels are paired with their volume voxel by voxel, whatever their own header says of space."""
+    path = write_nifti(tmp_path / "segmentation-0.nii", VOXELS, (0.001, 0.001, 0.002))
+    volume = open_volume(write_nifti(tmp_path / "volume-0.nii", VOXELS, (1, 1, 2)))
+    with pytest.raises(DataError, match="are outside of"):
+        open_volume(path)
+    labels = open_volume(path, geometry=False).placed_as(volume)
+    assert labels.spacing == volume.spacing
+    np.testing.assert_array_equal(labels.raw, volume.raw)

@@ -71,8 +71,11 @@ def test_a_sweep_trains_resumes_and_is_drawn(tmp_path: Path, monkeypatch: pytest
     assert (run / "log.csv").stat().st_mtime_ns == written
     depth_figure.draw(made, tmp_path / "figure.svg")
     assert "<svg" in (tmp_path / "figure.svg").read_text()
-    with pytest.raises(RunError, match="belongs to another run"):
+    with pytest.raises(RunError, match=r"belongs to another run: its recipe\.steps"):
         sweep([tmp_path / "phantom"], tmp_path / "out", seeds=2, steps=4)
+    write_phantom(tmp_path / "other" / "phantom", patients=2, size=64, seed=1)
+    with pytest.raises(RunError, match="belongs to another run: its fingerprint"):
+        sweep([tmp_path / "other" / "phantom"], tmp_path / "out", seeds=2, steps=3)
 
 
 def test_one_seed_is_refused(tmp_path: Path) -> None:

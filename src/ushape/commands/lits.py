@@ -22,9 +22,16 @@ def prepare(options: argparse.Namespace) -> None:
     """Check a folder and make the arrays that training reads."""
     from ushape.lits.folder import find_cases
     from ushape.lits.prepare import prepare as prepare_folder
+    from ushape.lits.prepare import unplaced
 
     with Bar("volumes", len(find_cases(options.data))) as advance:
         names = prepare_folder(options.data, options.out, advance)
+    if lost := unplaced(options.out):
+        say(
+            f"note: the headers of {len(lost)} volumes do not place them in space (number {', '.join(lost)}): their "
+            "voxels are taken as cubes of 1 mm, and distances in them are as wrong as that is",
+            markup=False,
+        )
     say(f"prepared {len(names)} volumes: {options.out}", markup=False)
 
 
@@ -48,23 +55,18 @@ def predict(options: argparse.Namespace) -> None:
     from ushape.lits.folder import find_cases, labels_name
     from ushape.nets.device import pick_device
     from ushape.threads import Lanes, cores
-    from ushape.train.run import claim
 
     paths: list[Path] = []
     for given in options.volumes:
         paths += [case.volume for case in find_cases(given, labelled=False)] if given.is_dir() else [given]
-    outs = {options.out / labels_name(path): path for path in paths}
+    outs = {labels_name(path): path for path in paths}
     if len(outs) < len(paths):
         raise DataError(
             "two of these volumes have one name and would overwrite each other's labels: predict them apart"
         )
     with Lanes(options.threads or cores()) as lanes, Bar("% of a volume", 100 * len(outs)) as advance:
         cascade = Cascade(options.run, pick_device(options.device), lanes)
-        claim(options.out, options.out / "networks.yaml", cascade.about, "prediction")
-        for i, (out, path) in enumerate(outs.items()):
-            if not out.exists():
-                cascade.predict(path, out, lambda share, i=i: advance(int(100 * (i + share))))  # type: ignore[misc]
-            advance(100 * (i + 1))
+        cascade.predict_all(outs, options.out, lambda share: advance(int(100 * len(outs) * share)))
     say(f"labels of {len(outs)} volumes: {options.out}", markup=False)
 
 
@@ -82,7 +84,9 @@ def score(options: argparse.Namespace) -> None:
         _show(str(folder), summary(made))
     content: dict[str, object] = {"data": str(options.data), "predicted": str(options.predicted)}
     content |= {"summary": summary(scores[0]), "volumes": each_case(scores[0])}
-    if options.against:
+    if options.against and len(scores[0]) < 2:
+        say(f"{options.data}: a single volume: what one prediction is ahead by has no interval", markup=False)
+    elif options.against:
         found = {organ: ahead(scores[0], scores[1], organ) for organ in ORGANS}
         content |= {"against": str(options.against), "ahead": {organ: vars(a) for organ, a in found.items()}}
         for organ, a in found.items():

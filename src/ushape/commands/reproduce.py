@@ -33,14 +33,20 @@ def unet2015(options: argparse.Namespace) -> None:
 def degradation(options: argparse.Namespace) -> None:
     """Training loss against depth, plain and residual."""
     from ushape.commands.shared import StudyBars
+    from ushape.data.phantom import write_phantom
     from ushape.files import write_json
     from ushape.nets.device import pick_device
     from ushape.reproduce.degradation import CONFIDENCE, sweep, verdicts
     from ushape.reproduce.depth_figure import draw
 
     device = pick_device(options.device).type
+    data = options.data
+    if data is None:
+        data = [options.out / "data" / "phantom"]
+        write_phantom(data[0], patients=12, seed=0)
+        say("on the phantom; real tissue with --data PHANTOM BCSS")
     with StudyBars(options.out, options.steps) as watch:
-        points = sweep(options.data, options.out, options.seeds, options.steps, options.jobs, watch, device)
+        points = sweep(data, options.out, options.seeds, options.steps, options.jobs, watch, device)
     rows = verdicts(points)
     made = {"confidence": CONFIDENCE, "networks": [vars(p) | {"spec": p.spec} for p in points], "changes": rows}
     write_json(options.out / "results.json", made)
@@ -63,11 +69,17 @@ def _print_degradation(rows: list[dict[str, Any]]) -> None:
 def seed_experiments(options: argparse.Namespace) -> None:
     """The author's ten networks, matched and compared as one study, beside their published accuracies."""
     from ushape.commands.study import run_arms
+    from ushape.data.rois import find_rois
+    from ushape.errors import RunError
     from ushape.files import read_json, write_json
-    from ushape.reproduce.seed_experiments import agreement, compare, confusion_as_printed, read_published, specs
+    from ushape.reproduce.seed_experiments import agreement, check_rois, compare, confusion_as_printed, read_published
+    from ushape.reproduce.seed_experiments import specs as given
 
+    if options.match != "flops":
+        raise RunError(f"--match {options.match}: the ten are compared at equal FLOPs: leave it out")
     published = read_published(options.data)
-    run_arms(options, specs())
+    check_rois(published, [roi.name for roi in find_rois(options.data, options.mpp)])
+    run_arms(options, given())
     results = read_json(options.out / "results.json")
     rows = compare(published, results)
     rank, p = agreement(rows)
@@ -79,6 +91,8 @@ def seed_experiments(options: argparse.Namespace) -> None:
     write_json(options.out / "published.json", made)
     _print_seed_experiments(rows)
     say(f"rank correlation of the ten mean accuracies, published and ours: {rank:+.2f} (p {p:.2g})", markup=False)
+    file = options.out / "published.json"
+    say(f"accuracies by ROI, and confusion matrices as the author printed them: {file}", markup=False)
 
 
 def _print_seed_experiments(rows: Any) -> None:

@@ -12,7 +12,7 @@ file that is written). Nothing else grows with the volume.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +22,18 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from ushape.errors import RunError
-from ushape.files import content_hash
+from ushape.files import content_hash, read_json, remove_parts, write_json
 from ushape.lits.components import Components
 from ushape.lits.recipe import SPACING, STAGES, Stage
 from ushape.lits.resample import Shape, new_shape, resampled, span
 from ushape.lits.volumes import Labels, Volume, new_labels, open_volume
 from ushape.lits.window import as_input, window
+from ushape.locks import holding
 from ushape.nets.device import autocast
 from ushape.nets.unet import Network
 from ushape.nets.weights import load_weights
 from ushape.threads import Lanes
+from ushape.train.run import claim
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -110,6 +112,30 @@ class Cascade:
                 self.find_lesions(volume, box, labels, lambda share: progress(0.5 + 0.5 * share))
         progress(1.0)
 
+    def predict_all(
+        self, volumes: Mapping[str, Path], folder: Path, progress: Callable[[float], None] = lambda share: None
+    ) -> None:
+        """Label volumes into files of these names in a folder, going on where it was left; `progress`: 0 to 1.
+
+        RunError where the folder holds another cascade's labels, or those of another volume under one of the names.
+        """
+        claim(folder, folder / "networks.yaml", self.about, "prediction")
+        with holding(folder / "networks.yaml"):
+            remove_parts(folder)
+            marks = folder / "volumes.json"
+            known: dict[str, str] = read_json(marks) if marks.exists() else {}
+            for i, (name, path) in enumerate(volumes.items()):
+                mark, there = content_hash(path), (folder / name).exists()
+                if there and known.get(name) != mark:
+                    raise RunError(
+                        f"{folder / name}: holds the labels of another volume than {path}: choose another --out, or "
+                        "remove that file"
+                    )
+                if not there:
+                    write_json(marks, known := known | {name: mark})
+                    self.predict(path, folder / name, lambda share, i=i: progress((i + share) / len(volumes)))  # type: ignore[misc]
+                progress((i + 1) / len(volumes))
+
     def find_liver(self, volume: Volume, progress: Callable[[float], None] = lambda share: None) -> Box | None:
         """The box around the liver in the volume's own voxels; None where there is no liver."""
         coarse = new_shape(volume.shape, volume.spacing, SPACING)
@@ -130,9 +156,13 @@ class Cascade:
     ) -> None:
         """Write liver and lesions within a box of the volume into `labels`, uint8 [z, y, x], which is 0."""
         (z0, z1), rows, columns = box.z, slice(*box.y), slice(*box.x)
-        seen = (window(volume.slice(z)[rows, columns]) for z in range(z0, z1))
+        reach = self.networks["lesion"].slices // 2
+        low, high = max(0, z0 - reach), min(volume.shape[0], z1 + reach)  # the ends' neighbours, where there are any
+        seen = (window(volume.slice(z)[rows, columns]) for z in range(low, high))
         organs, lesions = Components(), Components()
-        for z, likely in enumerate(self.networks["lesion"].probabilities(seen), z0):
+        for z, likely in enumerate(self.networks["lesion"].probabilities(seen), low):
+            if not z0 <= z < z1:
+                continue
             made = likely.argmax(0).astype(np.uint8)
             organs.add(made > 0)
             lesions.add(made == 2, likely[2])

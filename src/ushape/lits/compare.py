@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from ushape.study.statistics import mean_interval
 class Ahead:
     """Mean over volumes of (this Dice - that Dice), its 95% interval (t over volumes) and p (signs flipped, two-sided).
 
-    volumes: those in which both have a Dice. better: in how many this one is the higher.
+    volumes: how many. better: in how many this one is the higher.
     """
 
     difference: float
@@ -28,19 +27,10 @@ class Ahead:
 
 
 def ahead(this: dict[str, dict[str, Scores]], that: dict[str, dict[str, Scores]], organ: str) -> Ahead:
-    """Both as `score_folder` gives them, of the same data; DataError where fewer than two volumes have both scores.
-
-    A lesion that only one of the two sees in a volume without any gives that one 0 and the other none: the other is
-    then taken as 1, for it is right.
-    """
-    differences = []
-    for name in this:
-        ours, theirs = this[name][organ].dice, that[name][organ].dice
-        if not (math.isnan(ours) and math.isnan(theirs)):
-            differences.append((1.0 if math.isnan(ours) else ours) - (1.0 if math.isnan(theirs) else theirs))
-    if len(differences) < 2:
-        raise DataError(f"{organ}: {len(differences)} volumes to compare; give at least 2")
-    values = np.array(differences)
+    """Both as `score_folder` gives them, of the same data; DataError where they are of fewer than two volumes."""
+    if len(this) < 2:
+        raise DataError(f"{len(this)} volume to compare: an interval over volumes needs at least 2")
+    values = np.array([this[name][organ].dice - that[name][organ].dice for name in this])
     return Ahead(*mean_interval(values), _p(values), len(values), int((values > 0).sum()))
 
 

@@ -46,8 +46,8 @@ class Crops:
             depth, height, width = case.image.shape
             z = int(rng.integers(depth))
             top, left = (_anywhere(rng, length, self.size) for length in (height, width))
-        image = _cut(case.image[neighbours(z, case.image.shape[0], self.slices)], top, left, self.size, -200)
-        labels = _cut(case.labels[z : z + 1], top, left, self.size, 0)[0]
+        image = _cut(case.image, neighbours(z, case.image.shape[0], self.slices), top, left, self.size, -200)
+        labels = _cut(case.labels, [z], top, left, self.size, 0)[0]
         if rng.random() < 0.5:
             image, labels = image[:, :, ::-1], labels[:, ::-1]
         return as_input(image), labels.astype(np.int64)
@@ -72,11 +72,16 @@ def _in_slice(labels: NDArray[np.uint8], z: int, label: int) -> NDArray[np.int64
     return np.concatenate([np.full((len(there), 1), z), there], 1)
 
 
-def _cut(stack: NDArray[np.generic], top: int, left: int, size: int, beyond: int) -> NDArray[np.generic]:
-    """[n, H, W] -> [n, size, size] from (top, left), which may lie outside; `beyond` fills what does."""
-    made = np.full((len(stack), size, size), beyond, stack.dtype)
-    inside = [(max(start, 0), min(start + size, n)) for start, n in zip((top, left), stack.shape[1:], strict=True)]
+def _cut(
+    volume: NDArray[np.generic], slices: list[int], top: int, left: int, size: int, beyond: int
+) -> NDArray[np.generic]:
+    """Slices of [z, H, W] -> [n, size, size] from (top, left), which may lie outside; `beyond` fills what does.
+
+    No more of a mapped volume is read.
+    """
+    made = np.full((len(slices), size, size), beyond, volume.dtype)
+    inside = [(max(start, 0), min(start + size, n)) for start, n in zip((top, left), volume.shape[1:], strict=True)]
     (y0, y1), (x0, x1) = inside
     if y1 > y0 and x1 > x0:
-        made[:, y0 - top : y1 - top, x0 - left : x1 - left] = stack[:, y0:y1, x0:x1]
+        made[:, y0 - top : y1 - top, x0 - left : x1 - left] = volume[:, y0:y1, x0:x1][slices]
     return made

@@ -26,37 +26,49 @@ class Case:
 def find_cases(folder: Path, labelled: bool = True) -> list[Case]:
     """All cases of a folder, by number; DataError where there is none, and, where `labelled`, where one has no labels.
 
-    Other files are left alone. DataError where a number stands for two files, or labels have no volume.
+    LiTS' test set has none to be had: where `labelled`, its volumes are passed over. Other files are left alone.
+    DataError where a number stands for two files, or labels have no volume.
     """
-    found: dict[str, dict[str, Path]] = {"volume": {}, "segmentation": {}}
     if not folder.is_dir():
         raise DataError(f"{folder}: is no folder; give one with volume-0.nii, segmentation-0.nii, ...")
-    for path in sorted(folder.rglob("*")):
-        if match := _NAME.fullmatch(path.name):
-            name = (match["test"] or "") + str(int(match["number"]))
-            if name in found[match["kind"]]:
-                raise DataError(f"{path} and {found[match['kind']][name]} are both number {name}: keep one of them")
-            found[match["kind"]][name] = path
-    volumes, segmentations = found["volume"], found["segmentation"]
+    volumes, segmentations = _numbered(folder, "volume"), _numbered(folder, "segmentation")
+    if labelled:
+        volumes = {n: path for n, path in volumes.items() if n in segmentations or not n.startswith("test-")}
     if not volumes:
         raise DataError(f"{folder}: holds no volume-N.nii or volume-N.nii.gz")
     if alone := sorted(segmentations.keys() - volumes.keys()):
-        raise DataError(f"{segmentations[alone[0]]}: has no volume-{alone[0]}.nii beside it")
+        raise DataError(f"{segmentations[alone[0]]}: has no {_named('volume', alone[0])} beside it")
     if labelled and (missing := sorted(volumes.keys() - segmentations.keys())):
-        raise DataError(f"{volumes[missing[0]]}: has no segmentation-{missing[0]}.nii: add it, or leave the volume out")
+        wanted = _named("segmentation", missing[0])
+        raise DataError(f"{volumes[missing[0]]}: has no {wanted}: add it, or leave the volume out")
     return [Case(name, volumes[name], segmentations.get(name)) for name in sorted(volumes, key=_order)]
 
 
 def find_labels(folder: Path) -> dict[str, Path]:
-    """The label files of a folder by the names of their cases; DataError where there is none."""
-    found = {}
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        match = _NAME.fullmatch(path.name)
-        if match and match["kind"] == "segmentation":
-            found[(match["test"] or "") + str(int(match["number"]))] = path
+    """The label files of a folder by the names of their cases; DataError where there is none, or two of one number."""
+    found = _numbered(folder, "segmentation") if folder.is_dir() else {}
     if not found:
         raise DataError(f"{folder}: holds no segmentation-N.nii or segmentation-N.nii.gz")
     return found
+
+
+def _numbered(folder: Path, kind: str) -> dict[str, Path]:
+    """The files of a kind in a folder and in those inside it, by the names of their cases; DataError on two of one."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        match = _NAME.fullmatch(path.name)
+        if match and match["kind"] == kind:
+            name = (match["test"] or "") + str(int(match["number"]))
+            if name in found:
+                raise DataError(f"{path} and {found[name]} are both number {name}: keep one of them")
+            found[name] = path
+    return found
+
+
+def _named(kind: str, name: str) -> str:
+    """The file of a kind for a case: `test-3` -> `test-volume-3.nii`."""
+    test, number = ("test-", name.removeprefix("test-")) if name.startswith("test-") else ("", name)
+    return f"{test}{kind}-{number}.nii"
 
 
 def labels_name(volume: Path) -> str:
@@ -72,7 +84,7 @@ def open_labels(path: Path, volume: Volume) -> Volume:
 
     LiTS pairs arrays: where the two headers place them differently in space, the volume's is the one taken.
     """
-    there = open_volume(path)
+    there = open_volume(path, geometry=False)
     if there.image.shape != volume.image.shape:
         sizes = ["x".join(map(str, v.image.shape)) for v in (there, volume)]
         raise DataError(f"{path}: has {sizes[0]} voxels, {volume.path.name} {sizes[1]}: they are no pair")

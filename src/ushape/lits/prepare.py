@@ -1,26 +1,31 @@
 """From a folder of LiTS to what training reads: arrays of windowed HU and labels that can be memory-mapped.
 
-OUT/prepared.json                       the cases, their spacings and slices
+OUT/prepared.json                       the cases and a fingerprint of their files
+OUT/N/case.json                         its files and their hashes, spacing and slices
 OUT/N/liver-image.npy, liver-labels.npy     int16 and uint8 [z, y, x], voxels of about 2.5 x 1 x 1 mm, labels 0, 1
 OUT/N/lesion-image.npy, lesion-labels.npy   the volume's own voxels, labels 0, 1, 2, slices with liver and two beside
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ushape.errors import DataError
-from ushape.files import read_json, replacing, write_json
+from ushape.files import content_hash, read_json, remove_parts, replacing, write_json
 from ushape.lits.folder import Case, find_cases, label_slice, open_labels
 from ushape.lits.recipe import SPACING, Stage
 from ushape.lits.resample import new_shape, resampled
 from ushape.lits.volumes import open_volume
 from ushape.lits.window import window
+from ushape.locks import holding
+from ushape.train.run import is_empty
 
 BESIDE = 2
 """Slices kept beyond the first and last that show liver, for their neighbours."""
@@ -36,25 +41,53 @@ class Prepared:
 
 
 def prepare(folder: Path, out: Path, progress: Callable[[], None] = lambda: None) -> list[str]:
-    """Prepare all cases of a folder; their names. Goes on where it was stopped; DataError where a case is wrong."""
+    """Prepare all cases of a folder; their names. Goes on where it was stopped.
+
+    DataError where a case is wrong, or its files are others than those it was prepared from; RunError where another
+    process is at work.
+    """
     cases = find_cases(folder)
     about = {"data": str(folder.resolve()), "cases": [c.name for c in cases]}
     if (out / "prepared.json").exists():
         there = read_json(out / "prepared.json")
         if {k: there.get(k) for k in about} != about:
             raise DataError(f"{out} holds other cases than {folder}: choose another --out, or empty it")
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and not is_empty(out):
         raise DataError(f"{out} is not empty and holds nothing prepared: choose another --out, or empty it")
-    write_json(out / "prepared.json", {**about, "done": False})
-    for case in cases:
-        if not (out / case.name / "case.json").exists():
-            _prepare_case(case, out / case.name)
-        progress()
-    write_json(out / "prepared.json", {**about, "done": True})
+    else:
+        write_json(out / "prepared.json", {**about, "done": False})
+    with holding(out / "prepared.json"):
+        remove_parts(out)
+        together = hashlib.sha256()
+        for case in cases:
+            made = _case(case, out / case.name)
+            together.update(f"{case.name} {made['hashes']}".encode())
+            progress()
+        write_json(out / "prepared.json", {**about, "done": True, "fingerprint": together.hexdigest()[:16]})
     return [c.name for c in cases]
 
 
-def _prepare_case(case: Case, folder: Path) -> None:
+def unplaced(out: Path) -> list[str]:
+    """The cases whose headers do not say where their voxels lie, nor how far apart."""
+    return [n for n in read_json(out / "prepared.json")["cases"] if not read_json(out / n / "case.json")["placed"]]
+
+
+def _case(case: Case, folder: Path) -> dict[str, Any]:
+    """What case.json says of a case, which is prepared where it is not yet."""
+    assert case.segmentation is not None  # find_cases asks for labels
+    hashes = [content_hash(path) for path in (case.volume, case.segmentation)]
+    if not (folder / "case.json").exists():
+        write_json(folder / "case.json", _prepare_case(case, folder) | {"hashes": hashes})
+    made: dict[str, Any] = read_json(folder / "case.json")
+    if made.get("hashes") != hashes:
+        raise DataError(
+            f"{folder}: was prepared from other files than {case.volume} and its labels: remove this folder, or choose "
+            "another --out"
+        )
+    return made
+
+
+def _prepare_case(case: Case, folder: Path) -> dict[str, Any]:
     volume = open_volume(case.volume)
     assert case.segmentation is not None  # find_cases asks for labels
     labels = open_labels(case.segmentation, volume)
@@ -70,10 +103,8 @@ def _prepare_case(case: Case, folder: Path) -> None:
     share = resampled(lambda z: (label_slice(labels, z) > 0).astype(np.float32), volume.shape, coarse)
     _write(folder / "liver-image.npy", np.int16, coarse, map(np.round, image))
     _write(folder / "liver-labels.npy", np.uint8, coarse, (s >= 0.5 for s in share))
-    write_json(
-        folder / "case.json",
-        {"volume": str(case.volume), "shape": volume.shape, "spacing": volume.spacing, "slices": [first, last]},
-    )
+    told = {"volume": str(case.volume), "shape": volume.shape, "spacing": volume.spacing, "slices": [first, last]}
+    return told | {"placed": volume.placed}
 
 
 def _write(path: Path, kind: type, shape: tuple[int, ...], slices: Iterable[NDArray[np.generic]]) -> None:

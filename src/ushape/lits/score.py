@@ -2,15 +2,16 @@
 
 With truth A and prediction B in voxels: Dice 2|A and B| / (|A| + |B|), volume overlap error VOE 1 - |A and B| / |A or
 B|, relative volume difference RVD (|B| - |A|) / |A|, and ASSD, MSSD of `surface` in mm. Dice per case is the mean over
-volumes, Dice global that of all voxels together. RVD needs a truth; ASSD and MSSD need both. A volume without the class
-in either map has no score of it and is left out of means; how many a mean is over is told beside it. (LiTS' own script
-counts such a volume as Dice 0, and takes the other four scores of lesions over lesions that were found alone.)
+volumes, Dice global that of all voxels together. A volume without the class in which none was seen either has Dice 1,
+one in which some was seen 0, as in LiTS' script. VOE needs a voxel in one of the two, RVD a truth, ASSD and MSSD both:
+other volumes are left out of these means, and how many each is over is told beside it. (LiTS' script takes these four
+scores of lesions over lesions that were found alone.)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ushape.errors import DataError
-from ushape.lits.folder import Case, find_cases, find_labels, label_slice, open_labels
+from ushape.lits.folder import Case, find_cases, find_labels, label_slice, labels_name, open_labels
 from ushape.lits.surface import Spacing, apart
 from ushape.lits.volumes import open_volume
 
@@ -30,7 +31,7 @@ METRICS = ("dice", "voe", "rvd", "assd", "mssd")
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one class in one volume; nan where there is none. truth, predicted, both: voxels."""
+    """Of one class in one volume; nan where there is none, which Dice always has. truth, predicted, both: voxels."""
 
     dice: float
     voe: float
@@ -47,7 +48,7 @@ def score(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], spacing: Spaci
     a, b, both = int(truth.sum()), int(predicted.sum()), int((truth & predicted).sum())
     distance = apart(truth, predicted, spacing)
     return Scores(
-        dice=_ratio(2 * both, a + b),
+        dice=_ratio(2 * both, a + b) if a + b else 1.0,
         voe=1 - _ratio(both, a + b - both),
         rvd=_ratio(b - a, a),
         assd=distance.mean,
@@ -73,7 +74,7 @@ def score_folder(
     cases, found = find_cases(data), find_labels(predicted)
     for case in cases:
         if case.name not in found:
-            raise DataError(f"{predicted}: holds no segmentation-{case.name}.nii for {case.volume}: predict it first")
+            raise DataError(f"{predicted}: holds no {labels_name(case.volume)} for {case.volume}: predict it first")
     made = {}
     for case in cases:
         made[case.name] = _score_case(case, found[case.name])
@@ -111,13 +112,6 @@ def each_case(scores: dict[str, dict[str, Scores]]) -> dict[str, Any]:
         name: {organ: {k: _plain(v) for k, v in asdict(s).items()} for organ, s in case.items()}
         for name, case in scores.items()
     }
-
-
-def rows(scores: dict[str, dict[str, Scores]]) -> Iterator[tuple[str, str, Scores]]:
-    """(case, class, scores), class by class."""
-    for organ in ORGANS:
-        for name, case in scores.items():
-            yield name, organ, case[organ]
 
 
 def _ratio(above: int, below: int) -> float:

@@ -48,6 +48,11 @@ class Volume:
     image: Any
 
     @property
+    def placed(self) -> bool:
+        """Whether the header places the volume in space; twenty of LiTS have voxels of 1 mm at the origin instead."""
+        return not np.array_equal(self.image.affine, np.eye(4))
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         depth, height, width = self.raw.shape
         return depth, height, width
@@ -66,13 +71,18 @@ class Volume:
         return replace(self, raw=_seen(self.stored, other.image.affine), spacing=other.spacing)
 
 
-def open_volume(path: Path) -> Volume:
-    """Map a NIfTI file; DataError naming the file where it is none, is damaged, or its header cannot be right."""
+def open_volume(path: Path, geometry: bool = True) -> Volume:
+    """Map a NIfTI file; DataError naming the file where it is none, is damaged, or its header cannot be right.
+
+    geometry: whether it says where voxels lie; else it is looked at in the file's own order, until `placed_as`.
+    """
     nibabel = nibabel_module()
     unpacked = None
     try:
         unpacked = _unpack(path) if path.suffix == ".gz" else None
         image: Any = nibabel.load(unpacked or path)
+        if not isinstance(image, nibabel.Nifti1Pair):
+            raise DataError(f"{path}: is no NIfTI: write it as .nii or .nii.gz")
         raw, proxy = image.dataobj.get_unscaled(), image.dataobj
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
@@ -81,10 +91,14 @@ def open_volume(path: Path) -> Volume:
     finally:
         if unpacked is not None:
             unpacked.unlink()  # a mapped file stays until it is let go
-    _check(path, image, raw)
+    _check(path, raw)
+    if geometry:
+        _check_geometry(path, image)
     slope, intercept = float(proxy.slope), float(proxy.inter)
     if not (np.isfinite(slope) and np.isfinite(intercept)) or slope == 0:
         raise DataError(f"{path}: its scale is {slope:g} x + {intercept:g}: correct scl_slope and scl_inter")
+    if not geometry:
+        return Volume(path, raw, raw, (1.0, 1.0, 1.0), slope, intercept, image)
     sides = nibabel.affines.voxel_sizes(image.affine)
     axes = nibabel.io_orientation(image.affine)[:, 0].astype(int)  # file axis -> world axis
     spacing = [float(sides[list(axes).index(world)]) for world in (2, 1, 0)]
@@ -123,19 +137,26 @@ def _seen(raw: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
     return seen
 
 
-def _check(path: Path, image: Any, raw: NDArray[Any]) -> None:
+def _check(path: Path, raw: NDArray[Any]) -> None:
     if raw.ndim != 3 or not raw.size:
         raise DataError(
             f"{path}: has the shape {'x'.join(map(str, raw.shape))}; a volume of three dimensions is needed"
         )
     if raw.dtype.kind not in "iuf":
         raise DataError(f"{path}: holds numbers of type {raw.dtype}; whole or real numbers are needed")
+
+
+def _check_geometry(path: Path, image: Any) -> None:
     affine = image.affine
     if affine is None or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise DataError(
             f"{path}: its affine does not say where voxels lie (singular or not finite): correct the header"
         )
-    unit = image.header.get_xyzt_units()[0]
+    try:
+        unit = image.header.get_xyzt_units()[0]
+    except KeyError:
+        code = int(image.header["xyzt_units"])
+        raise DataError(f"{path}: its unit of length has the code {code}, which NIfTI has not: write mm (2)") from None
     if unit not in ("mm", "unknown"):
         raise DataError(f"{path}: its lengths are in {unit}; write them in mm")
     sides = nibabel_module().affines.voxel_sizes(affine)

@@ -11,6 +11,7 @@ losses are paired. The residual block has a shortcut over every two convolutions
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ushape.data.rois import find_rois
+from ushape.data.rois import find_rois, fingerprint
 from ushape.errors import RunError
 from ushape.files import read_json, write_json
+from ushape.locks import holding
 from ushape.nets.spec import parse
 from ushape.study.pool import Job, State, last_step, run_jobs
 from ushape.study.statistics import mean_interval
@@ -29,7 +31,7 @@ from ushape.threads import Lanes
 from ushape.train.fitting import Diverged
 from ushape.train.loop import train
 from ushape.train.recipe import Recipe
-from ushape.train.run import RunPlan, open_run, read_run, work
+from ushape.train.run import RunPlan, claim, open_run, read_run, work
 from ushape.train.steps import read_log
 
 DEPTHS = (1, 2, 4, 8)
@@ -80,18 +82,38 @@ def sweep(
     watch: Callable[[State], None] = lambda state: None,
     device: str = "cpu",
 ) -> list[Point]:
-    """Train every network on all ROIs of each folder; what is finished is not trained again."""
+    """Train every network on all ROIs of each folder; what is finished is not trained again.
+
+    RunError where `out` holds runs on other ROIs of a folder's name, or another process is at work on them.
+    """
     if seeds < 2:
         raise RunError(f"--seeds {seeds}: an interval over seeds needs at least 2")
     recipe = Recipe(**{**RECIPE.to_dict(), "steps": steps})
+    with ExitStack() as held:
+        return _swept(data, out, seeds, recipe, jobs, watch, device, held)
+
+
+def _swept(
+    data: Sequence[Path],
+    out: Path,
+    seeds: int,
+    recipe: Recipe,
+    jobs: int | None,
+    watch: Callable[[State], None],
+    device: str,
+    held: ExitStack,
+) -> list[Point]:
     points, todo = [], []
     for folder in data:
-        rois, name = tuple(find_rois(folder)), folder.resolve().name
+        rois, name = find_rois(folder), folder.resolve().name
+        file = out / name / "sweep.yaml"
+        claim(out / name, file, {"fingerprint": fingerprint(rois), "recipe": recipe.to_dict()}, "run")
+        held.enter_context(holding(file))
         for norm, block, depth in product(NORMS, BLOCKS, DEPTHS):
             places = [out / name / f"{block}-{norm}-{depth}" / f"seed{seed}" for seed in range(seeds)]
             points.append((name, block, norm, depth, places))
             for seed, where in enumerate(places):
-                open_run(where, RunPlan(parse(spec(block, norm, depth)), recipe, seed, folder, rois))
+                open_run(where, RunPlan(parse(spec(block, norm, depth)), recipe, seed, folder, tuple(rois)))
                 todo.append(Job(where, "ushape.reproduce.degradation", RESULT, data=(folder,), kind=str(depth)))
     run_jobs(todo, out, jobs, watch, device)
     return [

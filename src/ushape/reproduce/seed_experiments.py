@@ -45,9 +45,12 @@ ORDER = ("other", "tumor", "stroma", "inflammatory", "necrosis")
 
 
 def specs(classes: int = 5) -> list[Spec]:
-    """The ten networks at the width at which each costs the FLOPs of TARGET, baseline first."""
-    target = parse(TARGET)
-    return [match(parse(name), target, "flops", classes=classes) for name in NETWORKS.values()]
+    """The ten networks, baseline first: that one at the width at which it costs the FLOPs of TARGET.
+
+    The others are as they were published, for the study to match by FLOPs to the baseline.
+    """
+    first, *others = (parse(name) for name in NETWORKS.values())
+    return [match(first, parse(TARGET), "flops", classes=classes), *others]
 
 
 def read_published(data: Path) -> dict[str, dict[str, float]]:
@@ -55,8 +58,11 @@ def read_published(data: Path) -> dict[str, dict[str, float]]:
     path = data / PUBLISHED
     if not path.exists():
         raise DataError(f"{path}: is missing: give the folder of the ten ROIs with the author's published accuracies")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no text in UTF-8 ({error.reason}): get the file again") from error
     found: dict[str, dict[str, float]] = {column: {} for column in NETWORKS}
     for row in rows:
         for column, values in found.items():
@@ -67,6 +73,14 @@ def read_published(data: Path) -> dict[str, dict[str, float]]:
             if not 0 <= values[row["roi"]] <= 1:
                 raise DataError(f"{path}: {column} of {row['roi']} is {values[row['roi']]}, not between 0 and 1")
     return found
+
+
+def check_rois(published: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> None:
+    """DataError where the ROIs of these names are not those of the published table."""
+    there, wanted = {_short(name) for name in names}, set(published["unet_depth3"])
+    if there != wanted:
+        odd = sorted(there ^ wanted)[0]
+        raise DataError(f"{odd}: is among the ROIs or in {PUBLISHED}, not in both: use the ten ROIs as they are")
 
 
 @dataclass(frozen=True)
@@ -89,9 +103,7 @@ class Row:
 def compare(published: Mapping[str, Mapping[str, float]], results: Mapping[str, Any]) -> list[Row]:
     """Published table and a study's results.json -> a row a network. Arms stand in the order of NETWORKS."""
     ours = _ours(results)
-    if set(ours[0]) != set(published["unet_depth3"]):
-        missing = sorted(set(published["unet_depth3"]) ^ set(ours[0]))
-        raise DataError(f"{missing[0]}: is among the ROIs or in {PUBLISHED}, not in both: use the ten ROIs as they are")
+    check_rois(published, list(ours[0]))
     rois, rows = sorted(ours[0]), []
     first_published = np.array([published["unet_depth3"][r] for r in rois])
     first = np.array([ours[0][r] for r in rois])
@@ -128,6 +140,11 @@ def confusion_as_printed(results: Mapping[str, Any]) -> dict[str, list[list[int]
 def _ours(results: Mapping[str, Any]) -> list[dict[str, float]]:
     """Of each arm: ROI as the published table names it -> pixel accuracy (of the first seed)."""
     return [
-        {name.split("-DX")[0]: roi["arms"][arm["name"]]["accuracy"] for name, roi in results["rois"].items()}
+        {_short(name): roi["arms"][arm["name"]]["accuracy"] for name, roi in results["rois"].items()}
         for arm in results["arms"]
     ]
+
+
+def _short(name: str) -> str:
+    """A ROI's name as the published table has it."""
+    return name.split("-DX")[0]

@@ -94,7 +94,7 @@ def claim(folder: Path, file: Path, content: dict[str, Any], kind: str) -> None:
                 f"{folder} belongs to another {kind}: its {key} is {_short(old)}, not {_short(new)}: choose another "
                 "--out, or repeat the command that began it"
             )
-    elif folder.exists() and not _is_empty(folder):
+    elif folder.exists() and not is_empty(folder):
         raise RunError(f"{folder} exists and is no {kind} of ushape: choose another --out, or empty it")
     else:
         write_yaml(file, content)
@@ -138,7 +138,7 @@ def _difference(old: object, new: object, key: str = "content") -> tuple[str, ob
     return key, old, new
 
 
-def _is_empty(folder: Path) -> bool:
+def is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing, but for what a killed start may have left half written."""
     return folder.is_dir() and all(p.name.startswith(".") and p.name.endswith(".part") for p in folder.iterdir())
 

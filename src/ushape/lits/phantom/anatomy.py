@@ -135,7 +135,7 @@ def _veins(rng: np.random.Generator) -> list[Tube]:
 
 
 def _lesions(rng: np.random.Generator, right: Ellipsoid, left: Ellipsoid) -> tuple[Lesion, ...]:
-    """None in one patient of 14, else one to eight: mostly darker than the liver, radii 0.045 to 0.2."""
+    """None in one patient of 14, else two to eight: mostly darker than the liver, radii 0.045 to 0.2."""
     if rng.random() < 1 / 14:
         return ()
     made: list[Lesion] = []

@@ -16,7 +16,7 @@ from ushape import __version__
 from ushape.files import read_json, replacing, write_json
 from ushape.locks import holding
 from ushape.nets.unet import Network
-from ushape.nets.weights import load_weights
+from ushape.nets.weights import read_about
 from ushape.reproduce.unet2015.loop import fit
 from ushape.reproduce.unet2015.results import summary
 from ushape.reproduce.unet2015.rotations import Seer
@@ -93,11 +93,11 @@ def _reproduced(question: Question, stack: Stack, folder: Path, device: torch.de
                 watch(f"{name}, seed {seed}", done, question.settings.steps)
 
             net = fit(stack, chosen.train, settings, run, device, step)
-            found = _scored(stack, chosen, settings, run, net, device, watch)
+            found = _scored(stack, chosen, settings, run, net, device, watch, name == PAPER)
             curves.setdefault(name, []).append(found["rotated"])
             if name == PAPER and question.ablate:
                 curves.setdefault(UNTRAINED, []).append(found["unrotated"])
-            seconds.setdefault(name, []).append(load_weights(run).about["seconds"])
+            seconds.setdefault(name, []).append(read_about(run)["seconds"])
     made = summary(question.to_dict(), [[stack.names[i] for i in part] for part in (chosen.train, chosen.test)], curves)
     for name, values in seconds.items():
         made["arms"][name]["training_seconds"] = values
@@ -106,9 +106,16 @@ def _reproduced(question: Question, stack: Stack, folder: Path, device: torch.de
 
 
 def _scored(
-    stack: Stack, chosen: Parts, settings: Settings, run: Path, net: Network, device: torch.device, watch: Watch
+    stack: Stack,
+    chosen: Parts,
+    settings: Settings,
+    run: Path,
+    net: Network,
+    device: torch.device,
+    watch: Watch,
+    both: bool,
 ) -> dict[str, dict[str, Curve]]:
-    """Curves of the training and the test slices, with rotations and without; kept in scores.json.
+    """Curves of the training and the test slices, with rotations and, for `both`, without; kept in scores.json.
 
     Probabilities of interior of the test slices are written as predictions/NN.png, 0 to 255.
     """
@@ -124,7 +131,7 @@ def _scored(
                 _write_map(run / "predictions" / f"{stack.names[i]}.png", turned[-1][0])
         truth = [stack.interior[i] for i in numbers]
         cut, plain = len(chosen.train), {}
-        for which, name in enumerate(("rotated", "unrotated")):
+        for which, name in enumerate(("rotated", "unrotated") if both else ("rotated",)):
             maps = [each[which] for each in turned]
             halves = {"train": curve(truth[:cut], maps[:cut]), "test": curve(truth[cut:], maps[cut:])}
             plain[name] = {k: {m: v.tolist() for m, v in c.values.items()} for k, c in halves.items()}
@@ -133,6 +140,7 @@ def _scored(
     return {
         name: {part: Curve({m: np.array(v) for m, v in kept[name][part].items()}) for part in ("train", "test")}
         for name in ("rotated", "unrotated")
+        if name in kept
     }
 
 

@@ -26,7 +26,8 @@ from ushape.data.classes import grouping
 from ushape.data.phantom import write_phantom
 from ushape.nets import plugin, registry
 from ushape.nets.registry import modifications
-from ushape.nets.weights import load_weights, weights_file
+from ushape.nets.unet import build
+from ushape.nets.weights import load_weights, save_weights, weights_file
 from ushape.predict.score import scores
 from ushape.train import loop
 
@@ -441,6 +442,11 @@ def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, ph
     assert_refused(run("predict", trained, "--out", out), "no slide is named after the network")
     far = run("predict", trained, tmp_path / "nameless.png", "--out", out, "--mpp", 5, *TORCH)
     assert_refused(far, "nameless.png", "pixels of 5 µm hold nothing", "finer scan")
+    other = tmp_path / "membranes.safetensors"
+    save_weights(other, build("unet[width=2,levels=2]", classes=2), {"seconds": 1.0})
+    for words in (["predict", other, image, "--out", out], ["evaluate", other, "--data", phantom], ["export", other]):
+        words += ["--format", "torch", "--out", tmp_path / "a.pt2"] if words[0] == "export" else []
+        assert_refused(run(*words), "membranes.safetensors: holds no network of tissue classes")
     assert_refused(run("predict", "bcss-dmo", image, "--out", out), "shipped: ", "did you mean 'bcss-demo'")
     assert not out.exists()
 

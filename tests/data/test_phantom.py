@@ -14,7 +14,7 @@ from ushape.data import phantom, texture
 from ushape.data.classes import CODES, IGNORE, grouping
 from ushape.data.phantom import FOLDERS, phantom_name, phantom_roi, write_phantom
 from ushape.data.stain import stain_matrix, to_density
-from ushape.errors import DataError
+from ushape.errors import DataError, RunError
 
 FIVE = grouping("bcss-5")
 Roi = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -275,9 +275,15 @@ def test_a_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match=r"cannot write .*No space left on device; free some space"):
         write_phantom(tmp_path, patients=1, size=64)
     assert contents(tmp_path) == {}
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match=r"cannot write .*file/sub"):
+        write_phantom(tmp_path / "file" / "sub", patients=1, size=64)
 
 
 @pytest.mark.parametrize(

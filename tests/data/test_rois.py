@@ -19,7 +19,6 @@ from ushape.data.rois import (
     cache_folder,
     find_rois,
     fingerprint,
-    institute_of,
     open_pixels,
     patient_of,
     pixel_size,
@@ -64,15 +63,18 @@ def folder(tmp_path: Path, write_rois: WriteRois) -> Path:
     ("name", "patient"),
     [(NAME, "TCGA-A1-A0SK"), ("SEED-01-R001-DX1_xmin0_ymin0_MPP-1.2000", "SEED-01-R001"), ("case7_roi2", "case7")],
 )
-def test_the_patient_is_the_first_twelve_characters_or_what_comes_before_the_underscore(
-    name: str, patient: str
-) -> None:
+def test_the_patient_is_what_comes_before_the_underscore_and_of_tcga_the_participant(name: str, patient: str) -> None:
     assert patient_of(name) == patient
     assert Roi(name, Path("a"), Path("b"), 1.0).patient == patient
 
 
-def test_the_institute_is_characters_6_and_7() -> None:
-    assert (institute_of(NAME), institute_of("TCGA-OL-A5RW-DX1")) == ("A1", "OL")
+def test_long_names_of_patients_are_not_cut() -> None:
+    assert [patient_of(f"{n}_1") for n in ("HOSPITAL-0001", "HOSPITAL-0060", "TCGA-A1-A0SKX", "tcga-a1-a0sk-DX1")] == [
+        "HOSPITAL-0001",
+        "HOSPITAL-0060",
+        "TCGA-A1-A0SKX",
+        "tcga-a1-a0sk",
+    ]
 
 
 def test_the_pixel_size_comes_from_the_name_and_else_from_the_flag() -> None:
@@ -102,6 +104,11 @@ def test_two_spellings_outside_tcga_are_found() -> None:
 def test_names_that_only_run_together_alike_are_no_two_spellings() -> None:
     assert twice_spelt(["p1_12", "p11_2"]) == []
     assert twice_spelt(["patient1_10", "patient11_0"]) == []
+
+
+def test_numbers_that_a_separator_divides_are_no_two_spellings() -> None:
+    assert twice_spelt(["1-11_a", "11-1_a"]) == []
+    assert twice_spelt(["site.7_a", "site-7_b"]) == [("site.7", "site-7")]
 
 
 def test_different_patients_and_two_rois_of_one_are_no_two_spellings() -> None:

@@ -128,3 +128,9 @@ def test_a_copy_of_a_plugin_is_the_plugin(tmp_path: Path) -> None:
     assert not [file for file in files([parse("unet+scaled")]) if file.name == "other.py"]
     with pytest.raises(SpecError, match="'scaled' is already a modification"):
         load_plugin(written(tmp_path, MINE + "\n# changed\n", "third.py"))
+
+
+@pytest.mark.parametrize("value", ["True", "'x'", "()", "(1, 2.5)", "None"])
+def test_a_parameter_that_is_no_number_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SpecError, match=r"mine\.py.*its parameter power=.* is no number: give an int"):
+        load_plugin(written(tmp_path, MINE.replace("power=1)", f"power={value})")))

@@ -136,3 +136,21 @@ def test_imagenet_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) ->
     for name, remedy in (("resnet10t", "pretrained=FILE"), ("tf_efficientnet_lite0", r"ushape\[imagenet\]")):
         with pytest.raises(SpecError, match=rf"no route to host.*{remedy}"):
             build(f"unet[widths=4-8-12,encoder=timm:{name}]", seed=0, pretrained="imagenet")
+
+
+@pytest.mark.parametrize("name", ["crossvit_tiny_240", "vit_small_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_what_cannot_be_an_encoder_is_told(name: str) -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    for levels in (5, 6):
+        with pytest.raises(SpecError, match=f"timm:{name} (does not|cannot|takes|gives)"):
+            build(f"unet[levels={levels},encoder=timm:{name}]")
+
+
+def test_nothing_of_timm_draws_by_chance() -> None:
+    """Its stochastic depth would draw from torch's own generator, which no run's seed sets and no state keeps."""
+    pytest.importorskip("timm", reason="timm is not installed")
+    net = build("unet[widths=4-8-12-16,encoder=timm:fasternet_s]", seed=0).train()
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    state = torch.random.get_rng_state()
+    net(image)
+    assert torch.equal(torch.random.get_rng_state(), state)

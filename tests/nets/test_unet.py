@@ -125,6 +125,7 @@ def test_valid_names_the_next_sizes() -> None:
         ("unet[padding=valid]+channel-transformer", "choose padding=same"),
         ("unet[padding=valid]+deep-supervision", "choose padding=same"),
         ("unet[padding=valid,encoder=timm:resnet18]", "choose padding=same"),
+        ("unet[levels=2,padding=valid]+strided[first=1]", "choose padding=same"),
         ("unet[skip=none]+nested", "keep one of the two"),
         ("unet+full-scale+attention-gate", "leave skip out"),
         ("unet+full-scale+bilinear", "leave up out"),

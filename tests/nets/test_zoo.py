@@ -126,3 +126,13 @@ def test_unknown() -> None:
         parse("attention-unte")
     with pytest.raises(SpecError, match="ushape nets"):
         find_published("nothing-like-it")
+
+
+@pytest.mark.parametrize(("text", "kept"), [("mednext-l[kernel=5]", "blocks"), ("swin-unet-lite[window=4]", "depths")])
+def test_brackets_set_what_they_name_and_nothing_else(text: str, kept: str) -> None:
+    """What a published network sets otherwise than its module's defaults stays so."""
+    name, _, rest = text.partition("[")
+    key, _, value = rest.removesuffix("]").partition("=")
+    plain, changed = (dict(parse(each).network.options) for each in (name, text))
+    assert kept in plain
+    assert changed == plain | {key: int(value)}

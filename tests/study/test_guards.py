@@ -17,7 +17,8 @@ from ushape.data.phantom import write_phantom
 from ushape.data.rois import find_rois, open_pixels
 from ushape.data.splits import Fold
 from ushape.errors import DataError, RunError
-from ushape.study.guards import check_folds, check_tissue, find_alike, limits_of_data
+from ushape.nets.spec import parse
+from ushape.study.guards import check_different, check_folds, check_tissue, find_alike, limits_of_data
 from ushape.train.recipe import Recipe
 
 GOOD = [Fold(("A",), ("B",), ("C", "D")), Fold(("B",), ("C",), ("A", "D")), Fold(("C", "D"), ("A",), ("B",))]
@@ -122,3 +123,12 @@ def test_windows_are_cut_at_the_pixel_size_of_training(plant: Plant, monkeypatch
     pixels = [open_pixels(roi, 2.0) for roi in find_rois(plant("PHAN-P2-0001", "PHAN-P9-0009"))]
     find_alike(pixels, 2.0)
     assert given == [2.0] * 5
+
+
+def test_two_names_of_one_network_are_refused() -> None:
+    """A norm in a network whose blocks bring their own changes nothing, but would be another arm."""
+    plain, other = parse("unet[width=4,levels=2]"), parse("unet[width=4,levels=2]+residual")
+    check_different([plain, other, parse("unet[width=4,levels=2,norm=group]")], 5)
+    same = [parse("unet[width=4,levels=2]+convnext"), parse("unet[width=4,levels=2,norm=group]+convnext")]
+    with pytest.raises(RunError, match=r"norm=group.* are one network.* leave one of the two out"):
+        check_different([plain, *same], 5)

@@ -62,7 +62,7 @@ def predict(options: argparse.Namespace) -> int:
     from ushape.data.classes import grouping
     from ushape.errors import DataError, RunError
     from ushape.nets.device import pick_device
-    from ushape.nets.weights import load_weights
+    from ushape.nets.weights import check_of_tissue, load_weights
     from ushape.predict.calibrate import crops_for
     from ushape.predict.engines import open_engine
     from ushape.predict.slides import find_slides
@@ -76,6 +76,7 @@ def predict(options: argparse.Namespace) -> int:
     if not slides:
         raise DataError(f"no slide is named after the network {path}: name some, or the network with --weights")
     weights = load_weights(path)
+    check_of_tissue(path, weights.about)
     groups = grouping(weights.about["grouping"]["id"])
     slides = find_slides(slides)
     outputs = Outputs(check_classes(options.classes, groups), options.tolerance, options.dicom)
@@ -125,15 +126,16 @@ def _many(count: int, what: str) -> str:
 def export(options: argparse.Namespace) -> None:
     """Write a trained network as one file that other programs run."""
     from ushape.errors import RunError
-    from ushape.nets.weights import load_weights
+    from ushape.nets.weights import check_of_tissue, read_about
     from ushape.predict.calibrate import crops_for
     from ushape.predict.export import export as run_export
 
-    crops = None
+    crops, about = None, read_about(options.weights)
+    check_of_tissue(options.weights, about)
     if options.int8 and options.mpp and not options.calibrate:
         raise RunError("--mpp is the pixel size of the images of --calibrate: name these, or leave it out")
     if options.int8:
-        crops = crops_for(options.weights, options.calibrate, load_weights(options.weights).about, options.mpp)
+        crops = crops_for(options.weights, options.calibrate, about, options.mpp)
     elif options.calibrate or options.mpp:
         raise RunError("--calibrate and --mpp have no effect without --int8: add it, or leave them out")
     made = run_export(options.weights, options.format, options.out, options.stain, crops)

@@ -28,4 +28,5 @@ def pretrain(options: argparse.Namespace) -> None:
     device, count = pick_device(options.device), min(options.threads or cores(), recipe.shards)
     with Lanes(count) as lanes, Bar("steps", recipe.steps, "loss") as advance:
         run_pretraining(spec, pictures, options.out, recipe, options.seed, lanes, device, advance, options.save_every)
-    say(f"weights: {options.out / 'weights.safetensors'}; start from them with --set pretrained={options.out}")
+    weights = options.out / "weights.safetensors"
+    say(f"weights: {weights}; start from them with --set pretrained={options.out}", markup=False)

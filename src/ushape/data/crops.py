@@ -56,7 +56,7 @@ class Crops:
         check_sizes(self.pixels, settings.size)
         patients = sorted({p.roi.patient for p in self.pixels})
         self._rois_of = [[i for i, p in enumerate(self.pixels) if p.roi.patient == q] for q in patients]
-        self._places = self._index(len(patients))
+        self._places = self._index()
 
     def draw(self, step: int, place: int) -> tuple[Float, NDArray[np.int64]]:
         """Crop number `place` of the batch of `step`: light float32 [S, S, 3] 0 to 1, labels int64 [S, S].
@@ -96,12 +96,12 @@ class Crops:
         top, left = (v - side // 2 + int(rng.integers(-side // 4, side // 4 + 1)) for v in (y, x))
         return roi, min(max(top, 0), height - side), min(max(left, 0), width - side), side
 
-    def _index(self, patients: int) -> list[list[tuple[NDArray[np.int32], int]]]:
+    def _index(self) -> list[list[tuple[NDArray[np.int32], int]]]:
         """For each class that occurs, for each patient that has it: rows (roi, y, x) of its pixels, and how many."""
         found = []
         for label in range(len(self.grouping.classes)):
             by_patient = []
-            for rois in self._rois_of[:patients]:
+            for rois in self._rois_of:
                 rows, counts = zip(*(self._pixels_of(label, roi) for roi in rois), strict=True)
                 if sum(counts):
                     by_patient.append((np.concatenate(rows), sum(counts)))

@@ -121,8 +121,12 @@ def kept_together(path: Path, make: Callable[[], Bytes], shapes: Iterable[tuple[
 
 def _size(path: Path) -> tuple[int, int]:
     """Width and height of an image that was decoded before, from its header alone."""
-    with Image.open(path) as image:
-        return image.size
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(path) as image:
+            return image.size
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _cache_file(pictures: list[Picture], mpp: float, normalise: str) -> Path:

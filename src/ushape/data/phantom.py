@@ -11,7 +11,6 @@ The tissue is invented; colours and sizes were matched by eye to BCSS at 1.2 µm
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +36,8 @@ from ushape.data.tissue import (
     Look,
     Scene,
 )
-from ushape.errors import DataError
+from ushape.errors import DataError, RunError
+from ushape.files import cannot_write, replacing
 
 VERSION = 1
 """Raised whenever the same arguments give other pixels; stands in every file written."""
@@ -235,7 +235,7 @@ def write_phantom(
     `phantom_name`. Other arguments as in `phantom_roi`; `progress` is told one line a ROI. A file appears
     complete or not at all, and a call that was cut short goes on where it stopped: what the same call wrote
     before is left alone. Raises DataError for arguments out of range, and where the two folders hold visible
-    files that this call would not write.
+    files that this call would not write; RunError where the disk is full or the folder cannot be written.
     """
     if patients < 1:
         raise DataError(f"phantom: patients {patients} is too few; use at least 1")
@@ -244,8 +244,11 @@ def write_phantom(
     stamps = {phantom_name(i, mpp) + ".png": _stamp(seed, i, size, mpp) for i in range(patients)}
     for sub in FOLDERS:
         _refuse_foreign(folder / sub, stamps)
-    for sub in FOLDERS:
-        (folder / sub).mkdir(parents=True, exist_ok=True)
+    try:
+        for sub in FOLDERS:
+            (folder / sub).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(cannot_write(folder, error)) from error
     written = []
     for i, (name, stamp) in enumerate(stamps.items()):
         paths = [folder / sub / name for sub in FOLDERS]
@@ -282,12 +285,7 @@ def _refuse_foreign(folder: Path, stamps: dict[str, str]) -> None:
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8], stamp: str) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
     info = PngImagePlugin.PngInfo()
     info.add_text(_STAMP, stamp)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as beside:
         Image.fromarray(pixels).save(beside, format="PNG", pnginfo=info)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

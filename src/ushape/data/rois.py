@@ -60,13 +60,14 @@ class Pixels:
 
 
 def patient_of(name: str) -> str:
-    """The patient of a ROI name: its first 12 characters (`TCGA-A1-A0SK`), or the name up to `_` if shorter."""
-    return name.split("_")[0][:12]
+    """The patient of a ROI name: what stands before its first `_`, of TCGA's names the patient (`TCGA-A1-A0SK`)."""
+    first = name.split("_")[0]
+    found = _TCGA.match(first)
+    return found[0] if found else first
 
 
-def institute_of(name: str) -> str:
-    """The institute (tissue source site) of a ROI name: characters 6 and 7."""
-    return name[5:7]
+_TCGA = re.compile(r"[A-Z0-9]{4}-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
+"""Project, site and participant; slide and so on follow."""
 
 
 def pixel_size(name: str, given: float | None = None) -> float:
@@ -125,22 +126,22 @@ def find_rois(folder: Path, mpp: float | None = None) -> list[Roi]:
 
 
 def twice_spelt(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of patients that differ only in case, separators, or O for 0 and I for 1: one patient, probably.
+    """Pairs of patients that differ only in case, kind of separator, or O for 0 and I for 1: one patient, probably.
 
-    Compared are the first ten letters and digits of a name, which in TCGA's scheme are the patient.
+    Of TCGA's names the first ten letters and digits are compared, whatever stands between them.
     """
     seen: dict[str, str] = {}
     pairs = []
     for name in names:
-        plain = _plain(name)[:10] if _plain(name).startswith("TCGA") else _plain(patient_of(name))
+        plain = _plain(name)[:10] if _plain(name).startswith("TCGA") else _plain(patient_of(name), "-")
         first = seen.setdefault(plain, patient_of(name))
         if first != patient_of(name) and (first, patient_of(name)) not in pairs:
             pairs.append((first, patient_of(name)))
     return pairs
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "", name.upper()).translate(str.maketrans("OI", "01"))
+def _plain(name: str, between: str = "") -> str:
+    return re.sub(r"[^A-Z0-9]+", between, name.upper()).translate(str.maketrans("OI", "01"))
 
 
 def same_names(folder: Path) -> list[tuple[Path, Path]]:

@@ -31,7 +31,7 @@ class Cost:
 
     flops: 2 x the multiply-accumulates of convolutions, linear layers, matrix products and attention.
     activation_bytes: the most that features take at once in inference. saved_bytes: what training keeps of one
-    image for the backward pass. receptive_field: side in px; None: the whole image (see
+    image for the backward pass. receptive_field: side in px; None: the whole image, 0: not measured (see
     `ushape.nets.field.receptive_field`). seconds: a forward pass on one thread, where it was asked for.
     """
 

@@ -20,17 +20,17 @@ LIMIT = 4096
 
 
 def receptive_field(spec: Spec) -> int | None:
-    """Side in px of the square of the image that one output pixel depends on; None where that is the whole image.
+    """Side in px of the square of the image that one output pixel depends on; None: the whole image, 0: not measured.
 
     NaN in one column of the image makes NaN of all that depends on it, and of nothing else: which output columns a
     column reaches is measured for each place in the coarsest grid, and turned round. The field of an output pixel
     differs with its place; the largest is given. Rows count where they reach further than columns. The norm of the
     spec is left out (the statistics of some span the image, which is not what a field describes), one that a part
     brings of its own is not; widths are cut: the field does not depend on them (that of Rolling-UNet does, a little).
-    None also for more than `LEVELS` levels, where nothing is measured, and for parts that treat no two places alike.
+    Nothing is measured for more than `LEVELS` levels; parts that treat no two places alike count as global.
     """
     if spec.levels > LEVELS:
-        return None
+        return 0
     net = build(thinned(spec), 1, 1, seed=0).eval()
     try:  # double: fast convolutions of single precision (Winograd's) let NaN leak to where nothing depends on it
         return _sides(net.double())

@@ -35,6 +35,8 @@ def refusal(spec: Spec) -> str | None:
             return f"{spec.encoder.name} pads its own convolutions, padding=valid cannot change that: {_SAME}"
         if spec.skip.name == "channel-transformer":
             return f"skip=channel-transformer lays one grid over all levels, which padding=valid breaks: {_SAME}"
+        if dict(spec.down.options).get("first"):
+            return f"first=1 makes a level's first convolution a padded one, which padding=valid forbids: {_SAME}"
         if spec.head.name == "deep-supervision":
             return f"deep supervision scores levels of 1/2, 1/4, ... the size, which padding=valid breaks: {_SAME}"
     if spec.topology.name == "nested" and spec.skip.name == "none":

@@ -79,6 +79,13 @@ def register(
         raise SpecError(f"modification name {name!r}: use lower-case letters, digits and hyphens")
     if (axis, name) in _REGISTRY:
         raise SpecError(f"{name!r} is already a modification of the axis {axis}: choose another name")
+    for key, value in options.items():
+        whole = value if isinstance(value, tuple) else (value,)
+        if not whole or (any(type(v) is not int for v in whole) and type(value) is not float):
+            raise SpecError(
+                f"{name!r}: its parameter {key}={value!r} is no number: give an int (0 and 1 for no and yes), a float, "
+                "or a tuple of int"
+            )
     made = Modification(name, axis, summary, source, target, MappingProxyType(options))
     _REGISTRY[axis, name] = made
     return made

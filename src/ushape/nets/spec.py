@@ -227,7 +227,8 @@ def _brackets(options: list[tuple[str, str]], start: Spec) -> tuple[Spec, dict[s
         mine = [(k, v) for k, v in options if k in own.options]
         options = [(k, v) for k, v in options if k not in own.options]
         if mine:
-            made[NETWORK] = Choice(own.name, _options(own, mine))
+            kept = [(k, v) for k, v in start.network.options if k not in dict(mine)]
+            made[NETWORK] = Choice(own.name, (*kept, *_options(own, mine)))
         numbers: dict[str, Any] = {}
         known = [*own.options, "widths"]
     else:

@@ -166,8 +166,8 @@ def show_costs(rows: list[dict[str, Any]]) -> Table:
     for heading in ("parameters", "GFLOPs", "field, px", "memory", "to train", *(["speed"] if timed else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        field = row["receptive_field"]
-        cells = [f"{row['parameters']:,}", _digits(row["flops"] / 1e9), "global" if field is None else str(field)]
+        field = "global" if row["receptive_field"] is None else str(row["receptive_field"] or "–")
+        cells = [f"{row['parameters']:,}", _digits(row["flops"] / 1e9), field]
         cells += [memory(row["activation_bytes"]), memory(row["saved_bytes"])]
         table.add_row(escape(row["name"]), *cells, *([_speed(row)] if timed else []))
     return table

@@ -12,6 +12,8 @@ Left of the skips stands the encoder (axis `encoder`: these levels, or a network
 a module with one of these signatures; a part with options takes them as keyword arguments:
 
     stem(cin, cout, style), down(cin, cout, style), up(cin, cout, style)   .channels: what it gives
+        down.units: optional; convolutions of the next level that it stands for
+    encoder(in_channels, widths, *, stem, down, level, dropout)     forward(image) -> features, finest first; .channels
     block(cin, cout, style)     bridge(channels, style)     attention(channels, style)
     skip(cskip, cup, style, level)     forward(skip, up), .channels
         .across(channels, style): optional; a class whose forward changes the list of all skips, finest first
@@ -221,9 +223,10 @@ def build(
 ) -> Network:
     """The network of a spec (or its string). The same seed gives the same weights; None: torch's own state.
 
-    Weights: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in, for convolutions, unless a part says
-    otherwise. pretrained, for a spec with a timm encoder: a safetensors file with its weights, as timm names them, or
-    the word "imagenet": from an installed package (the extra `imagenet`: tf_efficientnet_lite0, 1 and 2), else what
+    Weights: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in (of a transposed convolution as torch
+    counts it: outputs x kernel), for convolutions, unless a part says otherwise. pretrained, for an encoder
+    `efficientnet-lite` or `timm:NAME`: a safetensors file with its weights, as timm names them, or the word "imagenet":
+    from an installed package (EfficientNet-Lite0's comes with this one, 1 and 2 with the extra `imagenet`), else what
     timm downloads. SpecError where the spec cannot be read or built, or the weights cannot be had or do not fit.
     """
     spec = parse(spec) if isinstance(spec, str) else spec
@@ -237,7 +240,10 @@ def build(
     if pretrained is not None:
         load = getattr(getattr(net, "encoder", None), "load_pretrained", None)
         if load is None:
-            raise SpecError(f"{spec.name}: pretrained={pretrained} needs a timm encoder: add encoder=timm:NAME")
+            raise SpecError(
+                f"{spec.name}: pretrained={pretrained} needs an encoder that can have been trained: add "
+                "encoder=efficientnet-lite or encoder=timm:NAME"
+            )
         load(pretrained)
     return net
 

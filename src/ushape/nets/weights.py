@@ -71,6 +71,13 @@ def check_has_classes(path: Path, about: dict[str, Any]) -> None:
         )
 
 
+def check_of_tissue(path: Path, about: dict[str, Any]) -> None:
+    """RunError where the network of this description does not label tissue: one of membranes or of CT volumes, say."""
+    check_has_classes(path, about)
+    if "grouping" not in about:
+        raise RunError(f"{weights_file(path)}: holds no network of tissue classes: give one that `ushape train` made")
+
+
 def read_about(path: Path) -> dict[str, Any]:
     """The description of a network, without its tensors; RunError where the file is missing, damaged or not ours."""
     file = weights_file(path)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ushape.errors import RunError
-from ushape.nets.weights import Weights, load_weights, weights_file
+from ushape.nets.weights import Weights, check_of_tissue, load_weights, weights_file
 
 Float = NDArray[np.float32]
 
@@ -48,6 +48,8 @@ def load_ensemble(paths: Sequence[Path]) -> list[Weights]:
         if files.count(file) > 1:
             raise RunError(f"{path}: is named twice and would count twice: name each network once")
     networks = [load_weights(path) for path in paths]
+    for path, network in zip(paths, networks, strict=True):
+        check_of_tissue(path, network.about)
     first = networks[0].about
     for path, network in zip(paths, networks, strict=True):
         for key in ALIKE:

@@ -22,7 +22,7 @@ from ushape.nets.plugin import files, hashes
 from ushape.nets.spec import Spec, modify, parse
 from ushape.nets.zoo import published
 from ushape.study.factorial import Design, make_design
-from ushape.study.guards import check_folds, check_tissue, find_alike
+from ushape.study.guards import check_different, check_folds, check_tissue, find_alike
 from ushape.train.recipe import PATHS, WORDS, Recipe, check_values, make_recipe, read_settings
 from ushape.train.run import RunPlan, claim
 from ushape.train.search import Search
@@ -211,6 +211,8 @@ def plan_study(
     rois, groups = find_rois(data, mpp), grouping(recipe.grouping)
     recipes = [replace(recipe, **dict(arm.changes)) for arm in arms]
     check_trainable(list(zip((arm.spec for arm in arms), recipes, strict=True)), len(groups.classes))  # before training
+    for changes in {arm.changes for arm in arms}:
+        check_different([arm.spec for arm in arms if arm.changes == changes], len(groups.classes))
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
     check_sizes(pixels, max(each.crop for each in recipes))
     counts = class_counts(pixels, groups)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+import torch
+
 from ushape.data.duplicates import Alike, look_alike, signature
 from ushape.data.rois import Pixels
 from ushape.data.splits import Fold
 from ushape.errors import DataError, RunError
+from ushape.nets.spec import Spec
+from ushape.nets.unet import build
 
 PARTS = ("train", "validation", "test")
 
@@ -35,6 +39,23 @@ def find_alike(pixels: Sequence[Pixels], mpp: float) -> list[Alike]:
     """
     signatures = {each.roi.name: signature(each.image, mpp) for each in pixels}
     return look_alike(signatures, {each.roi.name: each.roi.patient for each in pixels})
+
+
+def check_different(specs: Sequence[Spec], classes: int) -> None:
+    """RunError where two of these specs make one network: of the same modules, with the same scores to the last bit."""
+    seen: dict[tuple[str, bytes], Spec] = {}
+    for spec in specs:
+        net = build(spec, 3, classes, seed=0).eval()
+        side = max(64, 2 * net.multiple)
+        image = torch.linspace(-1, 1, 3 * side * side).sin().reshape(1, 3, side, side)
+        with torch.no_grad():
+            scores = net(image)
+        first = seen.setdefault((repr(net), scores.numpy().tobytes()), spec)
+        if first is not spec:
+            raise RunError(
+                f"{first.name} and {spec.name} are one network, what tells them apart has no effect: leave one of the "
+                "two out"
+            )
 
 
 def check_tissue(pixels: Sequence[Pixels], alike: Sequence[Alike], folds: Sequence[Fold]) -> None:

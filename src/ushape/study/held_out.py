@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ushape.errors import RunError
 from ushape.nets.spec import from_dict
-from ushape.nets.weights import check_has_classes, patients_seen, read_about, weights_file
+from ushape.nets.weights import check_of_tissue, patients_seen, read_about, weights_file
 from ushape.study.design import read_study
 from ushape.study.runner import is_finished
 from ushape.study.unchanged import load_copies
@@ -91,7 +91,7 @@ def _of_study(folder: Path, patients: Collection[str]) -> list[Arm]:
 
 def _alone(path: Path, patients: Collection[str]) -> Arm:
     about = read_about(path)
-    check_has_classes(path, about)
+    check_of_tissue(path, about)
     unseen = sorted(set(patients) - patients_seen(about))
     return Arm(from_dict(about["spec"]).name, path, (dict.fromkeys(unseen, weights_file(path)),))
 

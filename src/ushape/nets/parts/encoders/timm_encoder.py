@@ -45,9 +45,13 @@ class TimmEncoder(GivenEncoder):
             known = ", ".join(str(i + 1) for i in sorted(given) if i)
             raise SpecError(f"timm:{network} cannot be the encoder of a U of {levels} levels: give levels={known}")
         wanted = {i: given[i] for i in sorted(given) if i < levels}
-        made = _timm().create_model(
-            network, features_only=True, in_chans=in_channels, out_indices=[index for index, _ in wanted.values()]
-        )
+        indices = [index for index, _ in wanted.values()]
+        try:
+            made = _timm().create_model(network, features_only=True, in_chans=in_channels, out_indices=indices)
+        except Exception as error:  # as many classes as timm has authors
+            raise SpecError(f"timm:{network} cannot be an encoder ({_line(error)}): choose another network") from error
+        _without_chance(made)
+        _check_features(made, network, in_channels, [(i, count) for i, (_, count) in wanted.items()])
         if levels - 1 < max(given):
             _drop_unused(made, in_channels)
         made.own_initialisation = True
@@ -68,6 +72,35 @@ class TimmEncoder(GivenEncoder):
                 "for its first convolution, three image channels)"
             )
         self.network.load_state_dict({k: found[_plain(k)] for k in mine})
+
+
+def _without_chance(network: nn.Module) -> None:
+    """No stochastic depth and no dropout of timm's: they draw from torch's own generator, which no run's seed sets."""
+    for module in network.modules():
+        if isinstance(getattr(module, "drop_prob", None), float):
+            module.drop_prob = 0.0  # type: ignore[assignment]
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+
+
+def _check_features(network: nn.Module, name: str, in_channels: int, wanted: list[tuple[int, int]]) -> None:
+    """SpecError where an image of 64 px does not give features [1, channels, 64 / 2^level, 64 / 2^level]."""
+    image = torch.zeros(1, in_channels, 64, 64, device=next(network.parameters()).device)
+    try:
+        with torch.no_grad():
+            shapes = [tuple(each.shape) for each in network.eval()(image)]
+    except Exception as error:
+        raise SpecError(
+            f"timm:{name} does not take images of any size ({_line(error)}): choose a convolutional network"
+        ) from error
+    finally:
+        network.train()
+    if shapes != [(1, channels, 64 >> level, 64 >> level) for level, channels in wanted]:
+        raise SpecError(f"timm:{name} gives no maps of 1/2, 1/4, ... the image: choose another network")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _plain(key: str) -> str:
@@ -97,7 +130,13 @@ def _levels_of(network: str, in_channels: int) -> dict[int, tuple[int, int]]:
     if network not in timm.list_models() and not timm.is_model(network):
         raise SpecError(f"timm {timm.__version__} has no network {network!r}{nearest(network, timm.list_models())}")
     found: dict[int, tuple[int, int]] = {}
-    for index, feature in enumerate(timm.create_model(network, in_chans=in_channels).feature_info):
+    try:
+        features = getattr(timm.create_model(network, in_chans=in_channels), "feature_info", None)
+    except Exception as error:
+        raise SpecError(f"timm:{network} cannot be made ({_line(error)}): choose another network") from error
+    if not features:
+        raise SpecError(f"timm:{network} does not say what features it has: choose another network")
+    for index, feature in enumerate(features):
         level = math.log2(feature["reduction"])
         if level.is_integer():
             found[int(level)] = (index, int(feature["num_chs"]))

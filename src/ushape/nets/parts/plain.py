@@ -101,13 +101,6 @@ def divisor(channels: int, most: int) -> int:
     return next(d for d in range(max(1, min(most, channels)), 0, -1) if channels % d == 0)
 
 
-def at_least_one(**options: int) -> None:
-    """SpecError naming the first option that is below 1."""
-    for name, value in options.items():
-        if value < 1:
-            raise SpecError(f"{name}={value}: give a whole number from 1")
-
-
 def centre_crop(x: Tensor, like: Tensor) -> Tensor:
     """[N, C, H, W] -> [N, C, h, w], the size of `like`, from the middle (Ronneberger et al. 2015, section 2)."""
     top, left = (x.shape[2] - like.shape[2]) // 2, (x.shape[3] - like.shape[3]) // 2

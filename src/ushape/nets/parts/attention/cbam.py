@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ushape.errors import SpecError
-from ushape.nets.parts.plain import Style, at_least_one
+from ushape.nets.parts.blocks.common import at_least
+from ushape.nets.parts.plain import Style
 
 
 class CBAM(nn.Module):
@@ -18,7 +19,7 @@ class CBAM(nn.Module):
 
     def __init__(self, channels: int, style: Style, reduction: int, kernel: int) -> None:
         super().__init__()
-        at_least_one(reduction=reduction)
+        at_least(1, reduction=reduction)
         if kernel % 2 == 0:
             raise SpecError(f"kernel={kernel}: give an odd number")
         inner = max(4, channels // reduction)

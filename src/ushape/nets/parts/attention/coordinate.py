@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ushape.nets.parts.plain import Style, at_least_one
+from ushape.nets.parts.blocks.common import at_least
+from ushape.nets.parts.plain import Style
 
 
 class CoordinateAttention(nn.Module):
@@ -17,7 +18,7 @@ class CoordinateAttention(nn.Module):
 
     def __init__(self, channels: int, style: Style, reduction: int) -> None:
         super().__init__()
-        at_least_one(reduction=reduction)
+        at_least(1, reduction=reduction)
         inner = max(8, channels // reduction)
         self.shared = nn.Sequential(style.conv(channels, inner, kernel=1), style.norm(inner), nn.Hardswish())
         self.of_row, self.of_column = nn.Conv2d(inner, channels, 1), nn.Conv2d(inner, channels, 1)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ushape.nets.parts.plain import Style, at_least_one
+from ushape.nets.parts.blocks.common import at_least
+from ushape.nets.parts.plain import Style
 
 
 class SqueezeExcitation(nn.Module):
@@ -16,7 +17,7 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int, style: Style, reduction: int) -> None:
         super().__init__()
-        at_least_one(reduction=reduction)
+        at_least(1, reduction=reduction)
         inner = max(4, channels // reduction)
         self.scale = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),

@@ -14,17 +14,8 @@ from torch import Tensor, nn
 
 from ushape.errors import SpecError
 from ushape.nets.parts.blocks.common import ChannelNorm, at_least, depthwise, odd_kernel, project
+from ushape.nets.parts.norms import InstanceNorm
 from ushape.nets.parts.plain import Style
-
-
-class EachChannelNorm(nn.GroupNorm):
-    """A group for each channel: [N, C, H, W] -> the same shape; a map of one pixel gives its bias, no error."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class ConvNeXt(nn.Module):
@@ -63,7 +54,7 @@ class MedNeXt(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(
             depthwise(channels, kernel),
-            EachChannelNorm(channels),
+            InstanceNorm(channels),
             nn.Conv2d(channels, expansion * channels, 1),
             nn.GELU(),
             nn.Conv2d(expansion * channels, channels, 1),

@@ -11,7 +11,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ushape.nets.parts.plain import Style, at_least_one, divisor
+from ushape.nets.parts.blocks.common import at_least
+from ushape.nets.parts.plain import Style, divisor
 
 
 class TransformerLayer(nn.Module):
@@ -37,7 +38,7 @@ class Transformer(nn.Module):
 
     def __init__(self, channels: int, style: Style, layers: int, heads: int) -> None:
         super().__init__()
-        at_least_one(layers=layers, heads=heads)
+        at_least(1, layers=layers, heads=heads)
         self.position = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.layers = nn.Sequential(*(TransformerLayer(channels, heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(channels)

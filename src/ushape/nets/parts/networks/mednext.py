@@ -19,9 +19,9 @@ from torch.nn import functional as F
 
 from ushape.errors import SpecError
 from ushape.nets.parts.blocks.common import odd_kernel
-from ushape.nets.parts.blocks.convnext import EachChannelNorm
 from ushape.nets.parts.blocks.convnext import MedNeXt as Block
 from ushape.nets.parts.depthwise import DepthwiseConv
+from ushape.nets.parts.norms import InstanceNorm
 
 
 class Resample(nn.Module):
@@ -35,7 +35,7 @@ class Resample(nn.Module):
         conv = nn.ConvTranspose2d if up else DepthwiseConv
         self.residual = nn.Sequential(
             conv(cin, cin, kernel, stride=2, padding=kernel // 2, groups=cin),
-            EachChannelNorm(cin),
+            InstanceNorm(cin),
             nn.Conv2d(cin, expansion * cin, 1),
             nn.GELU(),
             nn.Conv2d(expansion * cin, cout, 1),

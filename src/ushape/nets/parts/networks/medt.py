@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.errors import SpecError
+from ushape.nets.parts.blocks.common import at_least
 from ushape.nets.parts.networks.axial_attention import AxialBlock
 from ushape.nets.parts.norms import BatchNorm
-from ushape.nets.parts.plain import at_least_one
 
 GRID = 4
 """Patches along a side."""
@@ -82,7 +82,7 @@ class MedT(nn.Module):
         super().__init__()
         if len(widths) != 4:
             raise SpecError(f"medt has widths of four levels: {len(widths)}, give 4")
-        at_least_one(length=length)
+        at_least(1, length=length)
         first, inner = max(1, widths[0] // 2), widths[-1]
         self.whole = Branch(in_channels, first, inner, widths[:2], length, deep=False)
         self.patches = Branch(in_channels, 2 * widths[1], inner, widths, 0, deep=True)

@@ -18,10 +18,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ushape.nets.parts.blocks.common import at_least
 from ushape.nets.parts.networks.mix_transformer import Attention, Block, MixMLP, tokens
 from ushape.nets.parts.networks.tokens import STYLE, Expand4
 from ushape.nets.parts.norms import ChannelNorm
-from ushape.nets.parts.plain import at_least_one
 from ushape.nets.parts.resampling.patch import PatchExpanding
 
 
@@ -70,7 +70,7 @@ class MISSFormer(nn.Module):
         self, in_channels: int, classes: int, widths: tuple[int, ...], layers: int, bridges: int, head: int
     ) -> None:
         super().__init__()
-        at_least_one(layers=layers, bridges=bridges, head=head)
+        at_least(1, layers=layers, bridges=bridges, head=head)
         self.multiple = 4 * 2 ** (len(widths) - 1)
         multiples = tuple(max(1, round(w / widths[0])) for w in widths)
         widths = tuple(m * widths[0] for m in multiples)

@@ -15,10 +15,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ushape.nets.parts.blocks.common import at_least
 from ushape.nets.parts.blocks.swin import SwinUnit
 from ushape.nets.parts.networks.tokens import STYLE, Expand4, check_depths, depth_rates, small_weights
 from ushape.nets.parts.norms import ChannelNorm
-from ushape.nets.parts.plain import at_least_one
 from ushape.nets.parts.resampling.patch import PatchExpanding, PatchMerging
 
 
@@ -49,7 +49,7 @@ class SwinUnet(nn.Module):
     ) -> None:
         super().__init__()
         check_depths("depths", depths, len(widths))
-        at_least_one(window=window, head=head)
+        at_least(1, window=window, head=head)
         self.multiple = 4 * 2 ** (len(widths) - 1)
         rates = depth_rates(depths, drop)
         self.embed = nn.Sequential(nn.Conv2d(in_channels, widths[0], 4, stride=4), ChannelNorm(widths[0]))

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.errors import SpecError
+from ushape.nets.parts.blocks.common import at_least
 from ushape.nets.parts.bridges.transformer import TransformerLayer
 from ushape.nets.parts.networks.tokens import set_eps
 from ushape.nets.parts.norms import BatchNorm, GroupNorm
-from ushape.nets.parts.plain import at_least_one
 from ushape.nets.parts.positions import Positions
 
 UNITS = (3, 4, 9)
@@ -84,7 +84,7 @@ class TransUNet(nn.Module):
         super().__init__()
         if len(widths) != 5:
             raise SpecError(f"transunet has four widths of its ResNet and one of its tokens: {len(widths)}, give 5")
-        at_least_one(layers=layers, heads=heads)
+        at_least(1, layers=layers, heads=heads)
         root, *stages, hidden = widths
         self.root = nn.Sequential(StandardConv(in_channels, root, 7, 2), group_norm(root), nn.ReLU(inplace=True))
         self.stages = nn.ModuleList()

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.errors import SpecError
+from ushape.nets.parts.blocks.common import at_least
 from ushape.nets.parts.networks.reduced_attention import Attention, separable
 from ushape.nets.parts.norms import BatchNorm
-from ushape.nets.parts.plain import at_least_one
 
 
 def activated(cin: int, cout: int, kernel: int) -> nn.Sequential:
@@ -118,7 +118,7 @@ class UTNet(nn.Module):
                 f"blocks={'-'.join(map(str, blocks))}, heads={'-'.join(map(str, heads))}: give as many of both, and "
                 f"at most {len(widths) - 1} for {len(widths)} levels"
             )
-        at_least_one(reduce=reduce)
+        at_least(1, reduce=reduce)
         self.multiple = 2 ** (len(widths) - 1)
         plain = len(widths) - len(blocks)  # levels that do not attend
         self.levels, self.ups = nn.ModuleList(), nn.ModuleList()

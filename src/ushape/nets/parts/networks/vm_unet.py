@@ -15,10 +15,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from ushape.nets.parts.blocks.common import at_least
 from ushape.nets.parts.blocks.selective_scan import SelectiveScanUnit
 from ushape.nets.parts.networks.tokens import STYLE, Expand4, check_depths, depth_rates, set_eps, small_weights
 from ushape.nets.parts.norms import ChannelNorm
-from ushape.nets.parts.plain import at_least_one
 from ushape.nets.parts.resampling.patch import PatchExpanding, PatchMerging
 
 
@@ -43,7 +43,7 @@ class VMUNet(nn.Module):
         super().__init__()
         check_depths("depths", depths, len(widths))
         check_depths("decoder", decoder, len(widths))
-        at_least_one(state=state)
+        at_least(1, state=state)
         self.multiple = 4 * 2 ** (len(widths) - 1)
         self.embed = nn.Sequential(nn.Conv2d(in_channels, widths[0], 4, stride=4), ChannelNorm(widths[0]))
         self.encoder = nn.ModuleList(level(c, state, p) for c, p in zip(widths, depth_rates(depths, drop), strict=True))

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ushape.nets.parts.plain import Style, at_least_one
+from ushape.nets.parts.blocks.common import at_least
+from ushape.nets.parts.plain import Style
 from ushape.nets.parts.positions import Positions
 
 
@@ -59,7 +60,7 @@ class ChannelFusion(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], style: Style, layers: int, heads: int, grid: int = 0) -> None:
         super().__init__()
-        at_least_one(layers=layers, heads=heads)
+        at_least(1, layers=layers, heads=heads)
         self.patches = [2 ** (len(channels) - i) for i in range(len(channels))]
         self.cut = nn.ModuleList(nn.Conv2d(c, c, p, stride=p) for c, p in zip(channels, self.patches, strict=True))
         self.positions = nn.ModuleList(Positions(c, grid) if grid else nn.Identity() for c in channels)

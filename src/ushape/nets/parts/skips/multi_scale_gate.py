@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ushape.nets.parts.plain import Style, at_least_one
+from ushape.nets.parts.blocks.common import at_least
+from ushape.nets.parts.plain import Style
 
 
 class MultiScaleGate(nn.Module):
@@ -17,7 +18,7 @@ class MultiScaleGate(nn.Module):
 
     def __init__(self, cskip: int, cup: int, style: Style, level: int, dilation: int) -> None:
         super().__init__()
-        at_least_one(dilation=dilation)
+        at_least(1, dilation=dilation)
         self.branches = nn.ModuleList(
             nn.Sequential(style.conv(cskip, cskip, kernel, rate), style.norm(cskip))
             for kernel, rate in ((1, 1), (3, 1), (3, dilation))

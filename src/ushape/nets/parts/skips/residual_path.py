@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ushape.nets.parts.plain import Style, at_least_one
+from ushape.nets.parts.blocks.common import at_least
+from ushape.nets.parts.plain import Style
 
 
 class _Unit(nn.Module):
@@ -36,7 +37,7 @@ class ResidualPath(nn.Module):
 
     def __init__(self, cskip: int, cup: int, style: Style, level: int, units: tuple[int, ...]) -> None:
         super().__init__()
-        at_least_one(**{f"units of level {level}": units[min(level, len(units) - 1)]})
+        at_least(1, **{f"units of level {level}": units[min(level, len(units) - 1)]})
         self.path = nn.Sequential(*(_Unit(cskip, style) for _ in range(units[min(level, len(units) - 1)])))
         self.channels = cskip + cup
 

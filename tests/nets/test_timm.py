@@ -86,9 +86,9 @@ def test_trained_weights(tmp_path: Path) -> None:
         build(text, in_channels=1, seed=0, pretrained=tmp_path / "resnet10t.safetensors")
     with pytest.raises(SpecError, match="cannot read encoder weights"):
         build(text, seed=0, pretrained=tmp_path / "none.safetensors")
-    with pytest.raises(SpecError, match="needs a timm encoder"):
+    with pytest.raises(SpecError, match="needs an encoder that can have been trained"):
         build("unet[width=4]", seed=0, pretrained=tmp_path / "resnet10t.safetensors")
-    with pytest.raises(SpecError, match="needs a timm encoder"):
+    with pytest.raises(SpecError, match="needs an encoder that can have been trained"):
         build("unet[width=4]", seed=0, pretrained="imagenet")
 
 

@@ -48,8 +48,9 @@ def load_plugin(path: str | Path) -> list[Modification]:
     if not file.is_file() or file.suffix != ".py":
         raise SpecError(f"plugin {path}: {'not a .py file' if file.exists() else 'no such file'}")
     text, before = text_hash(file), modifications()
-    if text in _texts and all(m in before for m in _loaded[_texts[text]]):
-        return _loaded[_texts[text]]
+    there = _loaded.get(_texts.get(text, file), [])
+    if there and all(m in before for m in there):
+        return there
     name = f"ushape_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     spec = spec_from_file_location(name, file)
     assert spec is not None

@@ -129,6 +129,7 @@ def test_two_names_of_one_network_are_refused() -> None:
     """A norm in a network whose blocks bring their own changes nothing, but would be another arm."""
     plain, other = parse("unet[width=4,levels=2]"), parse("unet[width=4,levels=2]+residual")
     check_different([plain, other, parse("unet[width=4,levels=2,norm=group]")], 5)
+    check_different([plain, *(parse(f"unet[width=4,levels=2,dropout={p}]") for p in (0.1, 0.2))], 5)
     same = [parse("unet[width=4,levels=2]+convnext"), parse("unet[width=4,levels=2,norm=group]+convnext")]
     with pytest.raises(RunError, match=r"norm=group.* are one network.* leave one of the two out"):
         check_different([plain, *same], 5)

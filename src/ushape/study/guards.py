@@ -11,6 +11,7 @@ from ushape.data.duplicates import Alike, look_alike, signature
 from ushape.data.rois import Pixels
 from ushape.data.splits import Fold
 from ushape.errors import DataError, RunError
+from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.spec import Spec
 from ushape.nets.unet import build
 
@@ -42,15 +43,21 @@ def find_alike(pixels: Sequence[Pixels], mpp: float) -> list[Alike]:
 
 
 def check_different(specs: Sequence[Spec], classes: int) -> None:
-    """RunError where two of these specs make one network: of the same modules, with the same scores to the last bit."""
+    """RunError where two of these specs make one network: of the same modules, with the same scores to the last bit.
+
+    Scores are those of training, with weights that are nowhere zero: what only drops out, or begins as nothing, counts.
+    """
     seen: dict[tuple[str, bytes], Spec] = {}
     for spec in specs:
-        net = build(spec, 3, classes, seed=0).eval()
-        side = max(64, 2 * net.multiple)
-        image = torch.linspace(-1, 1, 3 * side * side).sin().reshape(1, 3, side, side)
+        net = build(spec, 3, classes, seed=0).train()
+        side, rng = max(64, net.multiple), torch.Generator().manual_seed(0)
+        seed_dropout(net, 0)
         with torch.no_grad():
-            scores = net(image)
-        first = seen.setdefault((repr(net), scores.numpy().tobytes()), spec)
+            for p in net.parameters():
+                p.add_(torch.randn(p.shape, generator=rng), alpha=0.1)
+            made = net(torch.randn(2, 3, side, side, generator=rng))
+        scores = made if isinstance(made, list) else [made]
+        first = seen.setdefault((repr(net), b"".join(s.numpy().tobytes() for s in scores)), spec)
         if first is not spec:
             raise RunError(
                 f"{first.name} and {spec.name} are one network, what tells them apart has no effect: leave one of the "

@@ -37,8 +37,10 @@ def versions() -> dict[str, str]:
 
 def check_versions() -> None:
     """RunError where this process is one of a study that began with other versions."""
-    began, now = json.loads(os.environ.get(BEGAN, "null")), versions()
-    for name in sorted({*began, *now}) if began is not None else ():
+    if BEGAN not in os.environ:
+        return
+    began, now = json.loads(os.environ[BEGAN]), versions()
+    for name in sorted({*began, *now}):
         if began.get(name) != now.get(name):
             raise RunError(
                 f"{name} is {now.get(name, 'gone')} now, and was {began.get(name, 'not there')} when the study began: "

@@ -72,14 +72,20 @@ def seed_experiments(options: argparse.Namespace) -> None:
     from ushape.data.rois import find_rois
     from ushape.errors import RunError
     from ushape.files import read_json, write_json
-    from ushape.reproduce.seed_experiments import agreement, check_rois, compare, confusion_as_printed, read_published
-    from ushape.reproduce.seed_experiments import specs as given
+    from ushape.reproduce.seed_experiments import (
+        agreement,
+        check_rois,
+        compare,
+        confusion_as_printed,
+        read_published,
+        specs,
+    )
 
     if options.match != "flops":
         raise RunError(f"--match {options.match}: the ten are compared at equal FLOPs: leave it out")
     published = read_published(options.data)
     check_rois(published, [roi.name for roi in find_rois(options.data, options.mpp)])
-    run_arms(options, given())
+    run_arms(options, specs())
     results = read_json(options.out / "results.json")
     rows = compare(published, results)
     rank, p = agreement(rows)

@@ -22,6 +22,7 @@ from ushape.data.rois import (
     SUFFIXES,
     image_files,
     image_folder,
+    of_any_size,
     patient_of,
     pixel_size,
     read_image,
@@ -121,12 +122,8 @@ def kept_together(path: Path, make: Callable[[], Bytes], shapes: Iterable[tuple[
 
 def _size(path: Path) -> tuple[int, int]:
     """Width and height of an image that was decoded before, from its header alone."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(path) as image:
-            return image.size
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    with of_any_size(), Image.open(path) as image:
+        return image.size
 
 
 def _cache_file(pictures: list[Picture], mpp: float, normalise: str) -> Path:

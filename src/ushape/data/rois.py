@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -250,9 +251,8 @@ def _cache_files(roi: Roi, mpp: float, normalise: str) -> tuple[Path, Path]:
 
 def _decode(path: Path, max_pixels: int | None = None, remedy: str = "cut it into ROIs") -> Image.Image:
     most = MAX_PIXELS if max_pixels is None else max_pixels
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore", category=UserWarning), of_any_size(), Image.open(path) as image:
             if image.width * image.height > most:
                 raise DataError(f"{path}: is {_size(image)} px, over the limit of {most} pixels: {remedy}")
             image.load()
@@ -263,6 +263,14 @@ def _decode(path: Path, max_pixels: int | None = None, remedy: str = "cut it int
         raise DataError(f"{path}: is no PNG or TIFF image, or damaged: write it again") from error
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError) as error:
         raise DataError(f"{path}: is truncated or damaged ({error}): write it again") from error
+
+
+@contextmanager
+def of_any_size() -> Iterator[None]:
+    """Pillow opens images of any size meanwhile: what may be decoded is ours to say, see `MAX_PIXELS`."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

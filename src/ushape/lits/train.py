@@ -18,7 +18,7 @@ from ushape import __version__
 from ushape.errors import RunError, SpecError
 from ushape.files import cannot_write, read_json, remove_parts
 from ushape.lits.crops import Crops
-from ushape.lits.prepare import Prepared, open_prepared
+from ushape.lits.prepare import open_prepared
 from ushape.lits.recipe import CLASS_WEIGHTS, STAGES, Recipe, Stage
 from ushape.locks import holding
 from ushape.nets.device import autocast, pick_precision
@@ -58,34 +58,21 @@ def train_cascade(
         "seed": seed,
     }
     claim(folder, folder / "lits.yaml", content, "run")
-    with holding(folder / "lits.yaml"):
-        _train_both(cases, folder, recipe, seed, lanes, device, progress, save_every)
-
-
-def _train_both(
-    cases: dict[Stage, list[Prepared]],
-    folder: Path,
-    recipe: Recipe,
-    seed: int,
-    lanes: Lanes,
-    device: torch.device,
-    progress: Progress,
-    save_every: float,
-) -> None:
     done = 0
     try:
-        remove_parts(folder)
-        for stage in STAGES:
-            (folder / stage).mkdir(exist_ok=True)
-            if not (folder / stage / "weights.safetensors").exists():
-                size, share = recipe.crop, recipe.balanced
-                crops = Crops(cases[stage], size, recipe.slices, share, seed)
-                run = Training(stage, folder / stage, crops, recipe, seed, lanes, device)
-                before = done
-                run.fit(lambda step, loss, before=before: progress(before + step, loss), save_every)  # type: ignore[misc]
-                run.finish([case.name for case in cases[stage]])
-            done += recipe.steps(stage)
-            progress(done, math.nan)
+        with holding(folder / "lits.yaml"):
+            remove_parts(folder)
+            for stage in STAGES:
+                (folder / stage).mkdir(exist_ok=True)
+                if not (folder / stage / "weights.safetensors").exists():
+                    size, share = recipe.crop, recipe.balanced
+                    crops = Crops(cases[stage], size, recipe.slices, share, seed)
+                    run = Training(stage, folder / stage, crops, recipe, seed, lanes, device)
+                    before = done
+                    run.fit(lambda step, loss, before=before: progress(before + step, loss), save_every)  # type: ignore[misc]
+                    run.finish(content["cases"])
+                done += recipe.steps(stage)
+                progress(done, math.nan)
     except OSError as error:
         raise RunError(cannot_write(folder, error)) from error
 

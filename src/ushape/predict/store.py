@@ -125,10 +125,9 @@ class Store:
 
     def erase(self, top: int, left: int, height: int, width: int) -> None:
         """Make a part nothing at all: IGNORE, of no probability."""
-        layers = self.probabilities.layers if self.probabilities is not None else []
-        self.labels.write(top, left, np.full((height, width), IGNORE, np.uint8))
-        for layer in layers:
-            layer.write(top, left, np.zeros((height, width), np.uint8))
+        count = 0 if self.probabilities is None else len(self.probabilities.layers)
+        nothing = np.zeros((count, height, width), np.uint8)
+        self.write(top, left, np.full((height, width), IGNORE, np.uint8), nothing)
 
     def mark(self, unit: int) -> None:
         """This part is written: remember so, on disk within some seconds."""

@@ -89,33 +89,20 @@ def sweep(
     if seeds < 2:
         raise RunError(f"--seeds {seeds}: an interval over seeds needs at least 2")
     recipe = Recipe(**{**RECIPE.to_dict(), "steps": steps})
-    with ExitStack() as held:
-        return _swept(data, out, seeds, recipe, jobs, watch, device, held)
-
-
-def _swept(
-    data: Sequence[Path],
-    out: Path,
-    seeds: int,
-    recipe: Recipe,
-    jobs: int | None,
-    watch: Callable[[State], None],
-    device: str,
-    held: ExitStack,
-) -> list[Point]:
     points, todo = [], []
-    for folder in data:
-        rois, name = find_rois(folder), folder.resolve().name
-        file = out / name / "sweep.yaml"
-        claim(out / name, file, {"fingerprint": fingerprint(rois), "recipe": recipe.to_dict()}, "run")
-        held.enter_context(holding(file))
-        for norm, block, depth in product(NORMS, BLOCKS, DEPTHS):
-            places = [out / name / f"{block}-{norm}-{depth}" / f"seed{seed}" for seed in range(seeds)]
-            points.append((name, block, norm, depth, places))
-            for seed, where in enumerate(places):
-                open_run(where, RunPlan(parse(spec(block, norm, depth)), recipe, seed, folder, tuple(rois)))
-                todo.append(Job(where, "ushape.reproduce.degradation", RESULT, data=(folder,), kind=str(depth)))
-    run_jobs(todo, out, jobs, watch, device)
+    with ExitStack() as held:
+        for folder in data:
+            rois, name = find_rois(folder), folder.resolve().name
+            file = out / name / "sweep.yaml"
+            claim(out / name, file, {"fingerprint": fingerprint(rois), "recipe": recipe.to_dict()}, "run")
+            held.enter_context(holding(file))
+            for norm, block, depth in product(NORMS, BLOCKS, DEPTHS):
+                places = [out / name / f"{block}-{norm}-{depth}" / f"seed{seed}" for seed in range(seeds)]
+                points.append((name, block, norm, depth, places))
+                for seed, where in enumerate(places):
+                    open_run(where, RunPlan(parse(spec(block, norm, depth)), recipe, seed, folder, tuple(rois)))
+                    todo.append(Job(where, "ushape.reproduce.degradation", RESULT, data=(folder,), kind=str(depth)))
+        run_jobs(todo, out, jobs, watch, device)
     return [
         Point(name, block, norm, depth, tuple(read_json(where / RESULT)["loss"] for where in places))
         for name, block, norm, depth, places in points

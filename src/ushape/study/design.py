@@ -212,7 +212,8 @@ def plan_study(
     recipes = [replace(recipe, **dict(arm.changes)) for arm in arms]
     check_trainable(list(zip((arm.spec for arm in arms), recipes, strict=True)), len(groups.classes))  # before training
     for changes in {arm.changes for arm in arms}:
-        check_different([arm.spec for arm in arms if arm.changes == changes], len(groups.classes))
+        if len(alike := [arm.spec for arm in arms if arm.changes == changes]) > 1:
+            check_different(alike, len(groups.classes))
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
     check_sizes(pixels, max(each.crop for each in recipes))
     counts = class_counts(pixels, groups)

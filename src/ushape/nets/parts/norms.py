@@ -43,7 +43,13 @@ class InstanceNorm(GroupNorm):
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel (Ba et al. 2016, arXiv:1607.06450; as in ConvNeXt)."""
+    """Layer normalisation over the channels of each pixel (Ba et al. 2016, arXiv:1607.06450).
+
+    eps: 1e-5, torch's, is that of the transformers whose code relies on it; ConvNeXt's code has 1e-6.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W] -> the same
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)

@@ -1,4 +1,4 @@
-"""What several blocks share: shortcuts, a norm over channels, fair shares of channels, checks of parameters."""
+"""What several blocks share: shortcuts, fair shares of channels, checks of parameters."""
 
 from __future__ import annotations
 
@@ -6,23 +6,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ushape.errors import SpecError
 from ushape.nets.parts.depthwise import DepthwiseConv
 from ushape.nets.parts.plain import Style
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation of each pixel over its channels (as in ConvNeXt and transformers): [N, C, H, W] -> same."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        pixels = x.permute(0, 2, 3, 1)  # [N, H, W, C]
-        return F.layer_norm(pixels, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
 
 def project(cin: int, cout: int) -> nn.Module:

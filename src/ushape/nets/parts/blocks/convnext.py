@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ushape.errors import SpecError
-from ushape.nets.parts.blocks.common import ChannelNorm, at_least, depthwise, odd_kernel, project
-from ushape.nets.parts.norms import InstanceNorm
+from ushape.nets.parts.blocks.common import at_least, depthwise, odd_kernel, project
+from ushape.nets.parts.norms import ChannelNorm, InstanceNorm
 from ushape.nets.parts.plain import Style
 
 
@@ -25,7 +25,7 @@ class ConvNeXt(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(
             depthwise(channels, 7),
-            ChannelNorm(channels),
+            ChannelNorm(channels, eps=1e-6),
             nn.Conv2d(channels, expansion * channels, 1),
             nn.GELU(),
             nn.Conv2d(expansion * channels, channels, 1),

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ushape.nets.parts.blocks.common import ChannelNorm, at_least, depthwise, recompute
+from ushape.nets.parts.blocks.common import at_least, depthwise, recompute
+from ushape.nets.parts.norms import ChannelNorm
 from ushape.nets.parts.plain import Style
 
 

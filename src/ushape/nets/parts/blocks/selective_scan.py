@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ushape.nets.parts.blocks.common import ChannelNorm, at_least, depthwise, project, recompute
+from ushape.nets.parts.blocks.common import at_least, depthwise, project, recompute
+from ushape.nets.parts.norms import ChannelNorm
 from ushape.nets.parts.plain import StochasticDepth, Style
 
 CHUNK = 16
@@ -115,7 +116,7 @@ class SelectiveScanUnit(nn.Module):
         super().__init__()
         self.drop = StochasticDepth(drop)
         inner = expansion * channels
-        self.norm = ChannelNorm(channels)
+        self.norm = ChannelNorm(channels, eps=1e-6)
         self.widen = nn.Conv2d(channels, 2 * inner, 1, bias=False)
         self.filter = nn.Sequential(depthwise(inner, 3), nn.SiLU())
         self.scan = SelectiveScan(inner, math.ceil(channels / 16), state)

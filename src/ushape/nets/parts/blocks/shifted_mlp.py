@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ushape.errors import SpecError
-from ushape.nets.parts.blocks.common import ChannelNorm, depthwise, shares
+from ushape.nets.parts.blocks.common import depthwise, shares
+from ushape.nets.parts.norms import ChannelNorm
 from ushape.nets.parts.plain import Style
 
 

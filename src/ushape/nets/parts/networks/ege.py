@@ -16,9 +16,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ushape.nets.parts.blocks.common import ChannelNorm, depthwise, shares
+from ushape.nets.parts.blocks.common import depthwise, shares
 from ushape.nets.parts.networks.light import LightU, doubled, resized
 from ushape.nets.parts.networks.malunet import dilated_depthwise
+from ushape.nets.parts.norms import ChannelNorm
 
 DILATIONS = (1, 2, 5, 7)
 AXES = ((8, 8), (8, 1), (1, 8))
@@ -52,7 +53,7 @@ class HadamardAttention(nn.Module):
         if len(self.shares) == 4:
             last = self.shares[3]
             self.branches.append(nn.Sequential(nn.Conv2d(last, last, 1), nn.GELU(), depthwise(last, 3)))
-        self.before, self.after = ChannelNorm(cin), ChannelNorm(cin)
+        self.before, self.after = ChannelNorm(cin, eps=1e-6), ChannelNorm(cin, eps=1e-6)
         self.mix = nn.Sequential(depthwise(cin, 3), nn.GELU(), nn.Conv2d(cin, cout, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,10 +72,10 @@ class GroupBridge(nn.Module):
         self.shares = shares(channels, 4)
         joined = [2 * share + classes for share in self.shares]
         self.groups = nn.ModuleList(
-            nn.Sequential(ChannelNorm(width), dilated_depthwise(width, dilation))
+            nn.Sequential(ChannelNorm(width, eps=1e-6), dilated_depthwise(width, dilation))
             for width, dilation in zip(joined, DILATIONS, strict=False)
         )
-        self.mix = nn.Sequential(ChannelNorm(sum(joined)), nn.Conv2d(sum(joined), channels, 1))
+        self.mix = nn.Sequential(ChannelNorm(sum(joined), eps=1e-6), nn.Conv2d(sum(joined), channels, 1))
 
     def forward(self, low: Tensor, skip: Tensor, scores: Tensor) -> Tensor:
         low = resized(self.project(low), *skip.shape[2:])  # [N, c, H, W]

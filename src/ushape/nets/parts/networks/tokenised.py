@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from ushape.errors import SpecError
 from ushape.nets.parts.activations import relu
-from ushape.nets.parts.blocks.common import ChannelNorm, at_least
+from ushape.nets.parts.blocks.common import at_least
 from ushape.nets.parts.blocks.kan import KANUnit
 from ushape.nets.parts.blocks.plain import PlainBlock
 from ushape.nets.parts.blocks.shifted_mlp import ShiftedMLP
-from ushape.nets.parts.norms import BatchNorm
+from ushape.nets.parts.norms import BatchNorm, ChannelNorm
 from ushape.nets.parts.plain import Style
 
 Make = Callable[[int, int], nn.Module]

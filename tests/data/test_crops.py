@@ -277,3 +277,16 @@ def test_displacements_are_those_of_seed_step_and_place(make_pixels: MakePixels)
         again = two.draw(step, place)
         assert again[0].tobytes() == light.tobytes()
         assert again[1].tobytes() == labels.tobytes()
+
+
+def test_shares_are_those_of_the_crops(make_pixels: MakePixels) -> None:
+    crops = Crops([two_classes(make_pixels, rare=24)], FIVE, CropSettings(32, 0.5, 0.0), 3)
+    natural, drawn = crops.shares(500)
+    labels = np.concatenate([crops.draw(step, 0)[1].ravel() for step in range(600)])
+    seen = np.bincount(labels[labels != IGNORE], minlength=5) / (labels != IGNORE).sum()
+    assert drawn == pytest.approx(seen, abs=0.03)
+    assert natural.sum() == pytest.approx(1)
+    assert natural[3] < drawn[3] / 4
+    assert natural[[0, 2, 4]].sum() == 0
+    even, same = Crops([two_classes(make_pixels)], FIVE, CropSettings(32, 0.0, 0.0), 3).shares(50)
+    assert np.array_equal(even, same)

@@ -121,7 +121,14 @@ def test_deep_supervision_trains_alike_on_one_and_two_lanes(tmp_path: Path, fit:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"elastic": 6.0}, {"focal": 2.0}, {"smoothing": 0.2}, {"class_weight": 0.5}, {"schedule": "polynomial"}],
+    [
+        {"elastic": 6.0},
+        {"focal": 2.0},
+        {"smoothing": 0.2},
+        {"class_weight": 0.5},
+        {"prior": 1.0},
+        {"schedule": "polynomial"},
+    ],
 )
 def test_each_ingredient_trains_alike_on_one_and_two_lanes_and_changes_the_weights(
     tmp_path: Path, fit: Train, changed: dict[str, Any]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ushape.data.classes import IGNORE
-from ushape.train.losses import class_weights, cross_entropy, one_hot, segmentation_loss, soft_dice
+from ushape.train.losses import class_weights, cross_entropy, one_hot, prior_shift, segmentation_loss, soft_dice
 
 CLASSES = 4
 BAD = st.sampled_from([math.inf, -math.inf, math.nan, 1e30, -7.0])
@@ -220,3 +220,26 @@ def test_class_weights_have_mean_one_over_the_pixels(power: float):
     assert (counts * weights).sum() / counts.sum() == pytest.approx(1)
     assert weights[2] == 0
     assert weights[3] / weights[0] == pytest.approx(16**power)
+
+
+def test_with_a_shift_the_lowest_cross_entropy_is_that_of_natural_shares():
+    """Pixels that look all alike, half of a class drawn four times as often as it occurs: what is learnt is 1 / 5."""
+    natural, drawn = np.array([0.8, 0.2, 0.0]), np.array([0.5, 0.5, 0.0])
+    shift = prior_shift(natural, drawn, 1.0)
+    scores = torch.zeros(1, 3, 1, 1, requires_grad=True)
+    labels = torch.tensor([[[0, 1]]])
+    for _ in range(800):
+        (gradient,) = torch.autograd.grad(
+            segmentation_loss(scores.expand(1, 3, 1, 2), labels, 0.0, shift=shift), scores
+        )
+        with torch.no_grad():
+            scores -= gradient
+    learnt = scores.detach().softmax(1)[0, :2, 0, 0].numpy()
+    assert learnt == pytest.approx([0.8, 0.2], abs=0.01)
+
+
+def test_the_shift_of_a_class_that_is_never_drawn_is_none():
+    shift = prior_shift(np.array([1.0, 0.0, 0.0]), np.array([0.9, 0.1, 0.0]), 0.5)
+    assert shift[2] == 0
+    assert shift[1] == pytest.approx(0.5 * np.log(1000))
+    assert not prior_shift(np.array([0.7, 0.3]), np.array([0.5, 0.5]), 0.0).any()

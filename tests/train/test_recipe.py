@@ -14,7 +14,8 @@ BOUNDS = {
     "mpp": (0.05, 50.0), "crop": (16, 4096), "balanced": (0.0, 1.0), "stain": (0.0, 0.9), "steps": (1, 10**7),
     "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10.0), "warmup": (0.0, 0.9), "weight_decay": (0.0, 1.0),
     "clip": (1e-6, 1e6), "ema": (0.0, 0.99999), "dice": (0.0, 100.0), "elastic": (0.0, 100.0),
-    "focal": (0.0, 10.0), "smoothing": (0.0, 0.5), "class_weight": (0.0, 2.0), "validations": (0, 1000),
+    "focal": (0.0, 10.0), "smoothing": (0.0, 0.5), "class_weight": (0.0, 2.0), "prior": (0.0, 2.0),
+    "validations": (0, 1000),
 }  # fmt: skip
 NUMBERS = [f.name for f in fields(Recipe) if f.type in ("int", "float")]
 WHOLE = [f.name for f in fields(Recipe) if f.type == "int"]
@@ -166,3 +167,7 @@ def test_an_unknown_key_of_a_recipe_file_names_the_file(tmp_path: Path, capsys: 
     assert caught.value.code == 2
     told = capsys.readouterr().err
     assert "mine.yaml: unknown key 'stpes'; did you mean 'steps'?" in told
+
+
+def test_a_prior_without_balanced_crops_has_no_effect_and_is_refused():
+    assert "prior has no effect with balanced=0" in refusal({"balanced": 0.0, "prior": 0.5})

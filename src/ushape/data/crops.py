@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ushape.data.augment import Bytes, CropSettings, Float, change, draw_side
-from ushape.data.classes import Grouping
+from ushape.data.classes import IGNORE, Grouping
 from ushape.data.rois import Pixels
 from ushape.errors import DataError
 
@@ -69,14 +69,34 @@ class Crops:
         """As `draw`, with the crop's map, uint8 [S, S, C]; None where there are no maps."""
         at = (self.seed, step, place)
         rng = np.random.default_rng(at)
-        balanced = rng.random() < self.settings.balanced
-        side = draw_side(self.settings, rng)
-        roi, top, left, side = self._balanced(rng, side) if balanced else self._anywhere(rng, side)
-        window = np.s_[top : top + side, left : left + side]
+        roi, window = self._window(rng, rng.random() < self.settings.balanced)
         image, codes = self.pixels[roi].image[window], self.pixels[roi].codes[window]
         maps = [] if self.maps is None else [self.maps[roi][window]]
         light, (codes, *changed) = change(image, [codes, *maps], self.settings, rng, at)
         return light, self.grouping.labels(codes).astype(np.int64), changed[0] if changed else None
+
+    def shares(self, draws: int = 2048) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Shares of the classes, float64 [C] of sum 1, in crops drawn at random and in crops as `draw` draws them.
+
+        From `draws` crops at random and as many balanced ones, all crops alike, ignored pixels left out.
+        """
+        found = []
+        for balanced in (False, True):
+            total = np.zeros(len(self.grouping.classes))
+            for i in range(draws):
+                roi, window = self._window(np.random.default_rng((self.seed, i)), balanced)
+                labels = self.grouping.labels(self.pixels[roi].codes[window])
+                total += np.bincount(labels[labels != IGNORE], minlength=len(total)) / labels.size
+            found.append(total / draws)
+        anywhere, even = found
+        drawn = (1 - self.settings.balanced) * anywhere + self.settings.balanced * even
+        return anywhere / anywhere.sum(), drawn / drawn.sum()
+
+    def _window(self, rng: np.random.Generator, balanced: bool) -> tuple[int, tuple[slice, slice]]:
+        """Which ROI, and where in it."""
+        side = draw_side(self.settings, rng)
+        roi, top, left, side = self._balanced(rng, side) if balanced else self._anywhere(rng, side)
+        return roi, np.s_[top : top + side, left : left + side]
 
     def _anywhere(self, rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:
         rois = self._rois_of[rng.integers(len(self._rois_of))]

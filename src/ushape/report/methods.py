@@ -171,6 +171,11 @@ def _loss(k: dict[str, Any]) -> list[str]:
             f"Pixels were weighted in proportion to their class's share of the training pixels to the power "
             f"-{k['class_weight']:g}."
         )
+    if k.get("prior"):
+        told.append(
+            f"In training, {k['prior']:g} times the logarithm of how much more often a class was drawn than it occurs "
+            "was added to its scores [@menon]."
+        )
     if k.get("teacher", "none") != "none":
         told.append(
             f"To this came {k['distil']:g} times the cross-entropy to the mean probabilities of networks trained "

@@ -25,6 +25,8 @@ WORKS = {
             "detection. ICCV, 2980–2988."),
     "szegedy": ("Szegedy et al. 2016", "C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna (2016). Rethinking the "
                 "inception architecture for computer vision. CVPR, 2818–2826."),
+    "menon": ("Menon et al. 2021", "A. K. Menon, S. Jayasumana, A. S. Rawat, H. Jain, A. Veit, S. Kumar (2021). "
+              "Long-tail learning via logit adjustment. ICLR."),
     "hinton": ("Hinton et al. 2015", "G. Hinton, O. Vinyals, J. Dean (2015). Distilling the knowledge in a neural "
                "network. arXiv:1503.02531."),
     "sgdr": ("Loshchilov and Hutter 2017", "I. Loshchilov, F. Hutter (2017). SGDR: stochastic gradient descent with "

@@ -34,7 +34,7 @@ from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.score import macro_dice, plain
 from ushape.threads import Lanes
 from ushape.train.fitting import Fitting
-from ushape.train.losses import class_weights, distillation_loss, segmentation_loss
+from ushape.train.losses import class_weights, distillation_loss, prior_shift, segmentation_loss
 from ushape.train.places import STATE
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan
@@ -101,7 +101,8 @@ class _Run(Fitting):
         self.unlabelled = _unlabelled(plan, settings, teachers) if teachers and recipe.unlabelled != "none" else None
         counts = np.sum(list(class_counts(pixels, self.grouping).values()), axis=0)
         weights = class_weights(counts, recipe.class_weight).to(device) if recipe.class_weight else None
-        self.loss = (recipe.dice, recipe.focal, recipe.smoothing, weights)
+        shift = prior_shift(*self.crops.shares(), recipe.prior).to(device) if recipe.prior else None
+        self.loss = (recipe.dice, recipe.focal, recipe.smoothing, weights, shift)
         net = start_network(plan.spec, recipe, len(self.grouping.classes), plan.seed)
         slow = began_trained(net, plan.spec, recipe, plan.seed) if recipe.pretrained_rate != 1 else ()
         super().__init__(net, recipe, plan.seed, folder, lanes, device, slow, recipe.pretrained_rate)

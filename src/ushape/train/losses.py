@@ -55,6 +55,17 @@ def class_weights(counts: NDArray[np.int64], power: float) -> Tensor:
     return torch.from_numpy(weights / (shares * weights).sum()).float()
 
 
+def prior_shift(natural: NDArray[np.float64], drawn: NDArray[np.float64], power: float) -> Tensor:
+    """What is added to scores in training so that without it they suit the natural shares of the classes -> [C].
+
+    power * log(drawn / natural), of shares of sum 1: logit adjustment (Menon et al. 2021, arXiv:2007.07314, equation
+    10) for samples whose shares are changed on purpose. 0 for a class of which none was drawn; a class of less than
+    1 / 10,000 counts as so much.
+    """
+    ratio = np.maximum(drawn, 1e-4) / np.maximum(natural, 1e-4)
+    return torch.from_numpy(np.where(drawn > 0, power * np.log(ratio), 0.0)).float()
+
+
 def soft_dice(probabilities: Tensor, truth: Tensor) -> Tensor:
     """1 - mean over classes of 2 sum(p t) / (sum(p) + sum(t)), sums over all crops given; scalar, 0 to 1.
 
@@ -77,10 +88,12 @@ def segmentation_loss(
     focal: float = 0.0,
     smoothing: float = 0.0,
     weights: Tensor | None = None,
+    shift: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy + dice * soft Dice; several supervised levels weigh 1, 1/2, 1/4, ... (normalised).
 
-    focal, smoothing and weights: see `focal_cross_entropy`; soft Dice knows nothing of them.
+    focal, smoothing and weights: see `focal_cross_entropy`; soft Dice knows nothing of them. shift [C] is added to
+    scores before all else (see `prior_shift`).
 
     scores [N, C, H, W], or a list of them, finest first; labels int64 [N, H, W], class indices or IGNORE. Labels of
     a coarser level are every 2nd, 4th, ... label, from the middle of each cell.
@@ -91,7 +104,8 @@ def segmentation_loss(
     for i, (part, each) in enumerate(zip(parts, levels, strict=True)):
         at = _coarser(labels, 2**i, each.shape[2:], IGNORE)
         truth = one_hot(at, each.shape[1])  # [N, C, H, W]
-        log_p = F.log_softmax(torch.where((at != IGNORE)[:, None], each.float(), 0.0), dim=1)
+        shifted = each.float() if shift is None else each.float() + shift[:, None, None]
+        log_p = F.log_softmax(torch.where((at != IGNORE)[:, None], shifted, 0.0), dim=1)
         if focal or smoothing or weights is not None:
             loss = focal_cross_entropy(log_p, truth, focal, smoothing, weights)
         else:

@@ -19,7 +19,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "steps": (1, 10**7), "batch": (1, 4096), "shards": (1, 64), "rate": (1e-7, 10), "warmup": (0, 0.9),
     "weight_decay": (0, 1),
     "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "focal": (0, 10), "smoothing": (0, 0.5),
-    "class_weight": (0, 2), "distil": (0, 100), "unlabelled_share": (0, 1),
+    "class_weight": (0, 2), "prior": (0, 2), "distil": (0, 100), "unlabelled_share": (0, 1),
     "validations": (0, 1000),
 }  # fmt: skip
 """Lowest and highest value of the numbers of recipes."""
@@ -50,7 +50,8 @@ class Recipe:
 
     Loss (see `ushape.train.losses`): dice, weight of the soft Dice loss beside cross-entropy; focal, gamma of the focal
     loss in place of cross-entropy (0: none); smoothing, of labels; class_weight, p of weights in proportion to a
-    class's share of the training pixels to the power -p (0: none).
+    class's share of the training pixels to the power -p (0: none); prior, of logit adjustment: what of the rise of rare
+    classes by class-balanced crops is taken back from the scores (0: none, 1: all).
 
     Choice: validations, how many times validation patients are looked at, evenly over the last half of the steps; 1 is
     at the end alone, where they choose nothing. 0: folds hold no patient back, and the last step's weights are kept.
@@ -82,6 +83,7 @@ class Recipe:
     focal: float = 0.0
     smoothing: float = 0.0
     class_weight: float = 0.0
+    prior: float = 0.0
     teacher: str = "none"
     distil: float = 1.0
     unlabelled: str = "none"
@@ -98,6 +100,8 @@ class Recipe:
         check_bounds(self, BOUNDS)
         check_shards(self.batch, self.shards)
         self._check_teaching()
+        if not self.balanced and self.prior != Recipe.prior:
+            raise RecipeError("recipe: prior has no effect with balanced=0: give a share above 0, or leave it out")
 
     @property
     def unlabelled_crops(self) -> int:

@@ -22,7 +22,7 @@ def ranks(found: Ranks, label: str) -> str:
             y, rank = n - 1 - row, found.mean_ranks[arm]
             axes.plot([1, n], [y - 0.12] * 2, color=RULE, lw=0.8, zorder=0)
             axes.plot([rank], [y - 0.12], "o", ms=6.5, color=LINK)
-            axes.text(0, y + 0.22, short(arm, 60), transform=across, va="center", size=9)
+            axes.text(0, y + 0.22, short(arm, 46), transform=across, va="center", size=9)
             axes.text(1.04, y - 0.12, f"{rank:.2f}", transform=across, va="center", size=9)
         for i, group in enumerate(found.groups):
             places = [n - 1 - order.index(arm) for arm in group]

@@ -34,9 +34,10 @@ def forest(rows: Sequence[Comparison | Effect], span: tuple[float, float], margi
             axes.plot([0, 0], [y - 0.34, y + 0.12], color=MUTED, lw=0.9, zorder=1)
             number, bounds = interval(e)
             colour = COLOURS[e.verdict]
-            axes.text(0, y + 0.29, short(verdicts.label(e), 54), transform=across, va="center", size=9)
-            axes.text(1.52, y + 0.29, verdicts.word(e), transform=across, va="center", ha="right", size=9,
-                      color=colour)  # fmt: skip
+            word = verdicts.word(e)
+            name = short(verdicts.label(e), 54 - len(word))  # they share a line, in fonts wider than the one measured
+            axes.text(0, y + 0.29, name, transform=across, va="center", size=9)
+            axes.text(1.52, y + 0.29, word, transform=across, va="center", ha="right", size=9, color=colour)
             axes.text(1.52, y - 0.1, f"{number} {bounds}", transform=across, va="center", ha="right", size=9)
             if e.difference is None or e.low is None or e.high is None:
                 continue

@@ -280,13 +280,15 @@ def test_displacements_are_those_of_seed_step_and_place(make_pixels: MakePixels)
 
 
 def test_shares_are_those_of_the_crops(make_pixels: MakePixels) -> None:
-    crops = Crops([two_classes(make_pixels, rare=24)], FIVE, CropSettings(32, 0.5, 0.0), 3)
-    natural, drawn = crops.shares(500)
-    labels = np.concatenate([crops.draw(step, 0)[1].ravel() for step in range(600)])
-    seen = np.bincount(labels[labels != IGNORE], minlength=5) / (labels != IGNORE).sum()
-    assert drawn == pytest.approx(seen, abs=0.03)
-    assert natural.sum() == pytest.approx(1)
-    assert natural[3] < drawn[3] / 4
-    assert natural[[0, 2, 4]].sum() == 0
-    even, same = Crops([two_classes(make_pixels)], FIVE, CropSettings(32, 0.0, 0.0), 3).shares(50)
-    assert np.array_equal(even, same)
+    one, other = two_classes(make_pixels, rare=24), two_classes(make_pixels, "TCGA-A1-0002", rare=80)
+    other.codes[80:, 80:] = 0
+    for balanced in (0.0, 0.5):
+        crops = Crops([one, other], FIVE, CropSettings(32, balanced, 0.0), 3)
+        natural, drawn = crops.shares()
+        labels = np.concatenate([crops.draw(step, 0)[1].ravel() for step in range(1500)])
+        seen = np.bincount(labels[labels != IGNORE], minlength=5) / (labels != IGNORE).sum()
+        assert drawn == pytest.approx(seen, abs=0.04)
+        assert natural.sum() == pytest.approx(1)
+        assert natural[3] == pytest.approx((24**2 + 80**2) / (2 * 160**2 - 80**2))  # two ROIs of one size
+        assert natural[[0, 2, 4]].sum() == 0
+        assert (drawn[3] > 1.5 * natural[3]) == (balanced > 0)

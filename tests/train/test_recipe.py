@@ -170,4 +170,6 @@ def test_an_unknown_key_of_a_recipe_file_names_the_file(tmp_path: Path, capsys: 
 
 
 def test_a_prior_without_balanced_crops_has_no_effect_and_is_refused():
-    assert "prior has no effect with balanced=0" in refusal({"balanced": 0.0, "prior": 0.5})
+    assert "prior has no effect with balanced=0" in refusal({"balanced": 0.0, "prior": 1.0})
+    assert make_recipe({"balanced": 0.0}).prior == Recipe.prior
+    assert make_recipe({"balanced": 0.0, "prior": 0.0}).prior == 0

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ushape.data.augment import Bytes, CropSettings, Float, change, draw_side
-from ushape.data.classes import IGNORE, Grouping
+from ushape.data.classes import Grouping
 from ushape.data.rois import Pixels
 from ushape.errors import DataError
 
@@ -75,22 +75,25 @@ class Crops:
         light, (codes, *changed) = change(image, [codes, *maps], self.settings, rng, at)
         return light, self.grouping.labels(codes).astype(np.int64), changed[0] if changed else None
 
-    def shares(self, draws: int = 2048) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Shares of the classes, float64 [C] of sum 1, in crops drawn at random and in crops as `draw` draws them.
+    def shares(self, draws: int = 512) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Shares of the classes, float64 [C] of sum 1, among annotated pixels: as they occur, and as `draw` draws them.
 
-        From `draws` crops at random and as many balanced ones, all crops alike, ignored pixels left out.
+        As they occur: patients count alike, and so do the ROIs of a patient, as in crops drawn at random. Of
+        class-balanced crops `draws` are looked at.
         """
-        found = []
-        for balanced in (False, True):
-            total = np.zeros(len(self.grouping.classes))
-            for i in range(draws):
-                roi, window = self._window(np.random.default_rng((self.seed, i)), balanced)
-                labels = self.grouping.labels(self.pixels[roi].codes[window])
-                total += np.bincount(labels[labels != IGNORE], minlength=len(total)) / labels.size
-            found.append(total / draws)
-        anywhere, even = found
-        drawn = (1 - self.settings.balanced) * anywhere + self.settings.balanced * even
-        return anywhere / anywhere.sum(), drawn / drawn.sum()
+        by_patient = [np.mean([self._share(self.pixels[i].codes) for i in rois], axis=0) for rois in self._rois_of]
+        natural = np.mean(by_patient, axis=0)
+        even = np.zeros_like(natural)
+        for i in range(draws):
+            roi, window = self._window(np.random.default_rng((self.seed, i)), balanced=True)
+            even += self._share(self.pixels[roi].codes[window]) / draws
+        drawn = (1 - self.settings.balanced) * natural + self.settings.balanced * even
+        return natural / natural.sum(), drawn / drawn.sum()
+
+    def _share(self, codes: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Of all pixels, annotated or not, those of each class."""
+        counts = np.bincount(codes.ravel(), minlength=256)
+        return np.bincount(self.grouping.table, counts, 256)[: len(self.grouping.classes)] / codes.size
 
     def _window(self, rng: np.random.Generator, balanced: bool) -> tuple[int, tuple[slice, slice]]:
         """Which ROI, and where in it."""

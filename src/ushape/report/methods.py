@@ -171,7 +171,7 @@ def _loss(k: dict[str, Any]) -> list[str]:
             f"Pixels were weighted in proportion to their class's share of the training pixels to the power "
             f"-{k['class_weight']:g}."
         )
-    if k.get("prior"):
+    if k.get("prior") and k["balanced"]:
         told.append(
             f"In training, {k['prior']:g} times the logarithm of how much more often a class was drawn than it occurs "
             "was added to its scores [@menon]."

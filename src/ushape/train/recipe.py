@@ -83,7 +83,7 @@ class Recipe:
     focal: float = 0.0
     smoothing: float = 0.0
     class_weight: float = 0.0
-    prior: float = 0.0
+    prior: float = 0.5
     teacher: str = "none"
     distil: float = 1.0
     unlabelled: str = "none"
@@ -100,7 +100,7 @@ class Recipe:
         check_bounds(self, BOUNDS)
         check_shards(self.batch, self.shards)
         self._check_teaching()
-        if not self.balanced and self.prior != Recipe.prior:
+        if not self.balanced and self.prior not in (0, Recipe.prior):
             raise RecipeError("recipe: prior has no effect with balanced=0: give a share above 0, or leave it out")
 
     @property

@@ -70,6 +70,12 @@ class Grouping:
         labels: NDArray[np.uint8] = self.table[codes]
         return labels
 
+    def count(self, codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Mask codes, uint8 of any shape -> pixels of each class, int64 [classes]; ignored ones are in none."""
+        by_label = np.zeros(256, np.int64)
+        np.add.at(by_label, self.table, np.bincount(codes.ravel(), minlength=256))
+        return by_label[: len(self.classes)]
+
     def describe(self) -> dict[str, Any]:
         """Plain data for a report or a weights file."""
         return {

@@ -92,8 +92,7 @@ class Crops:
 
     def _share(self, codes: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Of all pixels, annotated or not, those of each class."""
-        counts = np.bincount(codes.ravel(), minlength=256)
-        return np.bincount(self.grouping.table, counts, 256)[: len(self.grouping.classes)] / codes.size
+        return self.grouping.count(codes) / codes.size
 
     def _window(self, rng: np.random.Generator, balanced: bool) -> tuple[int, tuple[slice, slice]]:
         """Which ROI, and where in it."""

@@ -99,9 +99,12 @@ class _Run(Fitting):
         maps = [teachers.maps([each.image])[0] for each in pixels] if teachers else None
         self.crops = Crops(pixels, self.grouping, settings, plan.seed, maps)
         self.unlabelled = _unlabelled(plan, settings, teachers) if teachers and recipe.unlabelled != "none" else None
-        counts = np.sum(list(class_counts(pixels, self.grouping).values()), axis=0)
-        weights = class_weights(counts, recipe.class_weight).to(device) if recipe.class_weight else None
-        shift = prior_shift(*self.crops.shares(), recipe.prior).to(device) if recipe.prior else None
+        weights = shift = None
+        if recipe.class_weight:
+            counts = np.sum(list(class_counts(pixels, self.grouping).values()), axis=0)
+            weights = class_weights(counts, recipe.class_weight).to(device)
+        if recipe.prior and recipe.balanced:
+            shift = prior_shift(*self.crops.shares(), recipe.prior).to(device)
         self.loss = (recipe.dice, recipe.focal, recipe.smoothing, weights, shift)
         net = start_network(plan.spec, recipe, len(self.grouping.classes), plan.seed)
         slow = began_trained(net, plan.spec, recipe, plan.seed) if recipe.pretrained_rate != 1 else ()

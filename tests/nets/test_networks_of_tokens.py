@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from ushape.errors import SpecError
 from ushape.nets.parts.networks.axial_attention import AxialAttention
 from ushape.nets.parts.networks.missformer import Bridge
 from ushape.nets.parts.networks.reduced_attention import Attention
 from ushape.nets.parts.networks.tokens import depth_rates
-from ushape.nets.parts.plain import StochasticDepth
+from ushape.nets.parts.plain import StochasticDepth, seed_dropout
 from ushape.nets.parts.positions import Positions
 from ushape.nets.unet import build, parameters
 
@@ -38,6 +39,18 @@ def test_stochastic_depth_drops_whole_images() -> None:
     assert bool((out.flatten(1) == out[:, :1, 0]).all())
     assert 0.4 < float((out[:, 0, 0] > 0).float().mean()) < 0.6
     assert torch.equal(drop.eval()(x), x)
+
+
+def test_branches_of_a_network_are_dropped_apart() -> None:
+    branches = nn.ModuleList(StochasticDepth(0.5) for _ in range(20)).train()
+    seed_dropout(branches, 3)
+    x = torch.ones(400, 1)
+    kept = torch.cat([branch(x) for branch in branches], 1) > 0  # [images, branches]
+    together = torch.corrcoef(kept.float().T) - torch.eye(20)
+    assert float(together.abs().max()) < 0.25  # of 190 pairs of 400 each, by chance up to about 0.18
+    assert float(kept.float().sum(1).var()) == pytest.approx(20 * 0.25, rel=0.3)
+    seed_dropout(branches, 3)
+    assert torch.equal(torch.cat([branch(x) for branch in branches], 1) > 0, kept)
 
 
 def test_rates_of_stochastic_depth() -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ushape.errors import SpecError
 from ushape.nets.pairs import refusal
+from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.registry import AXES, modifications
 from ushape.nets.spec import Choice, Spec, parse
 from ushape.nets.unet import UNet, build, parameters
@@ -76,7 +77,7 @@ def test_dropout_has_a_generator_of_its_own() -> None:
     x = tester.image(net, (8, 8))
 
     def once(seed: int) -> torch.Tensor:
-        net.encoder.dropout.generator.manual_seed(seed)
+        seed_dropout(net, seed)
         return net(x).detach()
 
     state = torch.get_rng_state()

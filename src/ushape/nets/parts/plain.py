@@ -108,10 +108,10 @@ def centre_crop(x: Tensor, like: Tensor) -> Tensor:
 
 
 class Dropout(nn.Module):
-    """Whole channels dropped with probability p, from a generator of its own.
+    """Whole channels dropped with probability p, by its network's own generator.
 
     Networks train on several batch shards in parallel threads; torch's one global generator would make their
-    masks depend on which thread comes first. The training loop seeds `generator` at each step instead.
+    masks depend on which thread comes first. `seed_dropout` gives a replica its generator at each step instead.
     """
 
     def __init__(self, p: float) -> None:
@@ -127,10 +127,11 @@ class Dropout(nn.Module):
 
 
 def seed_dropout(net: nn.Module, seed: int) -> None:
-    """Have every Dropout of a network draw its masks from this seed on."""
+    """Have all Dropouts of a network draw their masks from this seed on: one after the other, so that none are alike."""
+    generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
         if isinstance(module, Dropout):
-            module.generator.manual_seed(seed)
+            module.generator = generator
 
 
 class StochasticDepth(Dropout):

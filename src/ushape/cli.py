@@ -16,6 +16,7 @@ from ushape import __version__
 from ushape.errors import UshapeError
 
 TTA_NAMES = ("none", "flips", "d4", "zooms")
+MAX_SIGMA = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,6 +114,9 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("weights", type=Path, nargs="+", metavar="RUN|WEIGHTS")
     one.add_argument("--data", type=Path, required=True, metavar="PATH")
     one.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")
+    one.add_argument(
+        "--sigma", type=_sigma, metavar="PX", help="smooth probabilities by so much (as the network's recipe says)"
+    )
     _prediction_arguments(one)
 
     one = add(commands, "robustness", "robustness:robustness", "what stain, blur, JPEG and a wrong pixel size cost")
@@ -317,6 +321,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=("auto", "float32", "bf16", "int8"), default="auto")
     add("--calibrate", type=Path, metavar="PATH", help="images for int8 (those of the training); lets auto take it")
     add("--tta", choices=TTA_NAMES, default="none", help="views averaged: flips takes 4 times as long, d4 8, zooms 14")
+    add("--sigma", type=_sigma, metavar="PX", help="smooth probabilities by so much (as the network's recipe says)")
     add("--classes", nargs="+", metavar="CLASS", help="those that become polygons (all)")
     add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")
     add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")
@@ -345,6 +350,13 @@ def _length(text: str) -> float:
     value = float(text)
     if not 0 <= value < inf:
         raise argparse.ArgumentTypeError(f"{text}: give a length of 0 or more")
+    return value
+
+
+def _sigma(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= MAX_SIGMA:
+        raise argparse.ArgumentTypeError(f"{text}: give 0 to {MAX_SIGMA}")
     return value
 
 

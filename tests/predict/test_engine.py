@@ -18,6 +18,7 @@ from ushape.nets.weights import as_input
 from ushape.predict import engine
 from ushape.predict.engine import Predictor, evaluate
 from ushape.predict.score import confusion
+from ushape.predict.smoothing import smoothed
 from ushape.predict.tiling import Plan, plan
 from ushape.threads import Lanes
 
@@ -100,6 +101,14 @@ def test_a_network_that_sees_one_pixel_gives_what_it_gives_without_tiles() -> No
     with torch.inference_mode():
         whole = net(as_input(torch.from_numpy(image)[None] / 255)).softmax(1)[0].numpy()
     assert np.abs(predict(net, image) - whole).max() < 1e-6
+
+
+def test_smoothing_comes_after_the_network() -> None:
+    image, net = picture(150, 620), PerPixel()
+    with Lanes(1) as lanes:
+        made = Predictor(net, CPU, "float32", lanes, sigma=3.0).probabilities(image)  # type: ignore[arg-type]
+    assert np.abs(made - smoothed(predict(net, image), 3.0)).max() < 2e-3  # tiles end 64 px off, and fade out there
+    assert np.abs(made - predict(net, image)).max() > 0.01
 
 
 def test_labels_are_the_likeliest_classes(net: UNet) -> None:

@@ -15,7 +15,7 @@ from ushape.errors import RunError
 from ushape.nets.unet import build
 from ushape.nets.weights import save_weights
 from ushape.predict.engine import Predictor
-from ushape.predict.ensemble import Ensemble, common_tta, load_ensemble
+from ushape.predict.ensemble import Ensemble, common, load_ensemble
 from ushape.threads import Lanes
 
 CPU = torch.device("cpu")
@@ -84,6 +84,10 @@ def test_a_network_that_is_named_twice_is_refused(tmp_path: Path) -> None:
 
 def test_recipes_of_different_augmentation_need_one_to_be_given(tmp_path: Path) -> None:
     one, other = save(tmp_path / "a.safetensors"), save(tmp_path / "b.safetensors", tta="d4")
-    assert common_tta(load_ensemble([other])) == "d4"
+    assert common("tta", load_ensemble([other])) == "d4"
+    assert common("sigma", load_ensemble([one, other])) == 0
     with pytest.raises(RunError, match=r"different tta \(none, d4\): give one with --tta"):
-        common_tta(load_ensemble([one, other]))
+        common("tta", load_ensemble([one, other]))
+    rough = save(tmp_path / "c.safetensors", sigma=2.5)
+    with pytest.raises(RunError, match=r"different sigma \(0.0, 2.5\): give one with --sigma"):
+        common("sigma", load_ensemble([one, rough]))

@@ -58,6 +58,8 @@ def test_an_image_of_bytes_is_enlarged_to_bytes_without_overflow() -> None:
 
 
 def test_the_command_line_names_the_same_augmentations() -> None:
-    from ushape.cli import TTA_NAMES
+    from ushape.cli import MAX_SIGMA, TTA_NAMES
+    from ushape.train.recipe import BOUNDS
 
     assert tuple(TTA) == TTA_NAMES
+    assert BOUNDS["sigma"] == (0, MAX_SIGMA)

@@ -287,3 +287,22 @@ def test_what_is_no_evidence_is_refused():
         patient_scores(one, "f1")
     with pytest.raises(RunError, match="nothing to compare"):
         patient_differences(one * 0, other * 0, "accuracy")
+
+
+def test_one_stray_pixel_of_a_class_that_one_patient_has_does_not_hide_a_gain() -> None:
+    """Left out without that patient for both arms, whichever of them calls a pixel so."""
+    baseline = np.zeros((3, 10, 4, 4), np.int64)
+    for patient in range(10):
+        for c in range(4 if patient == 0 else 3):
+            baseline[:, patient, c, c] = 80_000 + 1000 * ((7 * patient + c) % 5)
+            baseline[:, patient, c, (c + 1) % 3] += 15_000
+    better = baseline.copy()
+    better[:, :, 1, 1] += 8000
+    better[:, :, 1, 2] -= 8000
+    stray = better.copy()
+    stray[:, 1, 0, 0] -= 1
+    stray[:, 1, 0, 3] += 1
+    clean, found = (paired_difference(arm, baseline, "macro_dice", "pooled") for arm in (better, stray))
+    assert clean.low > 0.005
+    for key in ("difference", "low", "high"):
+        assert getattr(found, key) == pytest.approx(getattr(clean, key), abs=1e-4)

@@ -20,18 +20,19 @@ def evaluate(options: argparse.Namespace) -> None:
     from ushape.nets.weights import patients_seen
     from ushape.predict.engine import Predictor
     from ushape.predict.engine import evaluate as run_evaluation
-    from ushape.predict.ensemble import Ensemble, common_tta, load_ensemble
+    from ushape.predict.ensemble import Ensemble, common, load_ensemble
     from ushape.predict.score import plain, scores, summary
     from ushape.threads import Lanes, cores
 
     networks = load_ensemble(options.weights)
-    tta = options.tta or common_tta(networks)
+    tta = options.tta or common("tta", networks)
+    sigma = common("sigma", networks) if options.sigma is None else options.sigma
     about, groups = networks[0].about, grouping(networks[0].about["grouping"]["id"])
     rois = find_rois(options.data, options.mpp)
     device = pick_device(options.device)
     with Lanes(options.threads or cores()) as lanes, Bar("ROIs", len(rois)) as advance:
         precision = pick_precision("auto", device)
-        members = [Predictor(network.net, device, precision, lanes, tta) for network in networks]
+        members = [Predictor(network.net, device, precision, lanes, tta, sigma) for network in networks]
         matrices, sure = {}, {}
         pixels = (open_pixels(roi, about["mpp"], about["normalise"]) for roi in rois)
         for found in run_evaluation(Ensemble(members), pixels, groups):
@@ -53,7 +54,7 @@ def evaluate(options: argparse.Namespace) -> None:
             {"weights": str(path), "spec": network.net.spec.name, "seed": network.about["seed"]}
             for path, network in zip(options.weights, networks, strict=True)
         ]
-        head = {"grouping": groups.id, "tta": tta, "networks": told, "seen_patients": sorted(seen)}
+        head = {"grouping": groups.id, "tta": tta, "sigma": sigma, "networks": told, "seen_patients": sorted(seen)}
         write_json(options.json, head | made | {"rois": each})
 
 
@@ -93,8 +94,9 @@ def predict(options: argparse.Namespace) -> int:
     int8 = asked[1] == "int8" or (options.calibrate and asked[1] == "auto")
     crops = crops_for(path, options.calibrate, weights.about, options.mpp) if int8 else None
     with Lanes(options.jobs or cores()) as lanes:
-        engine = open_engine(weights, *asked, lanes, device, options.tta, crops)
-        chosen = options.tta, options.tissue, options.saturation, options.tile, options.probabilities
+        sigma = weights.sigma if options.sigma is None else options.sigma
+        engine = open_engine(weights, *asked, lanes, device, options.tta, crops, sigma=sigma)
+        chosen = options.tta, sigma, options.tissue, options.saturation, options.tile, options.probabilities
         settings = settings_for(path, weights, engine, *chosen, crops)
         say(f"{weights.net.spec.name} at {settings.mpp:g} µm per pixel in {engine.description}", markup=False)
         bar = Progress("tiles", 0)

@@ -25,10 +25,20 @@ PRETRAINING = "pretraining"
 
 @dataclass(frozen=True)
 class Weights:
-    """A network, and what it was made for: `about` holds grouping, mpp, tta, classes, recipe and provenance."""
+    """A network, and what it was made for: `about` holds grouping, mpp, tta, sigma, classes, recipe and provenance."""
 
     net: Network
     about: dict[str, Any]
+
+    @property
+    def tta(self) -> str:
+        """The test-time augmentation of its recipe."""
+        return str(self.about["tta"])
+
+    @property
+    def sigma(self) -> float:
+        """px by which its recipe smooths probabilities; 0 where `about` does not say."""
+        return float(self.about.get("sigma", 0.0))
 
 
 def save_weights(path: Path, net: Network, about: dict[str, Any], half: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Whole images through a network: tiles, test-time augmentation, blending."""
+"""Whole images through a network: tiles, test-time augmentation, smoothing, blending."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ushape.nets.weights import as_input
 from ushape.predict.calibration import Calibration, calibration
 from ushape.predict.ensemble import Member
 from ushape.predict.score import Matrix, confusion
+from ushape.predict.smoothing import smoothed
 from ushape.predict.tiling import Blend, cut, plan
 from ushape.predict.turns import turn, turn_back, views
 from ushape.threads import Lanes
@@ -26,10 +27,21 @@ Float = NDArray[np.float32]
 
 
 class Predictor:
-    """A network, a device and lanes: images in, class probabilities out."""
+    """A network, a device and lanes: images in, class probabilities out.
 
-    def __init__(self, net: Network, device: torch.device, precision: str, lanes: Lanes, tta: str = "none") -> None:
-        self.views = views(tta)
+    tta: see `turns`. sigma: px by which probabilities are smoothed, see `smoothing`.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        device: torch.device,
+        precision: str,
+        lanes: Lanes,
+        tta: str = "none",
+        sigma: float = 0.0,
+    ) -> None:
+        self.views, self.sigma = views(tta), sigma
         self.net = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.device, self.precision, self.lanes = device, precision, lanes
 
@@ -56,8 +68,7 @@ class Predictor:
         for view in self.views:
             x = as_input(turn(image, view, 0, 1)[None] / 255)  # [1, 3, S, S]
             total = total + turn_back(self._scores(x).float().softmax(1), view, size)
-        mean: Float = (total[0] / len(self.views)).cpu().numpy()
-        return mean
+        return smoothed((total[0] / len(self.views)).cpu().numpy(), self.sigma)
 
     def _scores(self, x: Tensor) -> Tensor:
         with autocast(self.precision, self.device):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,11 +62,12 @@ def load_ensemble(paths: Sequence[Path]) -> list[Weights]:
     return networks
 
 
-def common_tta(networks: Sequence[Weights]) -> str:
-    """The test-time augmentation of the networks' recipes; RunError where they differ."""
-    found = list(dict.fromkeys(str(network.about["tta"]) for network in networks))
+def common(key: Literal["tta", "sigma"], networks: Sequence[Weights]) -> Any:
+    """What the networks' recipes say of how they are read; RunError where they differ."""
+    found = list(dict.fromkeys(getattr(network, key) for network in networks))
     if len(found) > 1:
-        raise RunError(f"the recipes of these networks have different tta ({', '.join(found)}): give one with --tta")
+        told = ", ".join(map(str, found))
+        raise RunError(f"the recipes of these networks have different {key} ({told}): give one with --{key}")
     return found[0]
 
 

@@ -153,6 +153,8 @@ def _training(r: Results) -> list[str]:
     views = VIEWS.get(str(k.get("tta")))
     if views:
         told.append(f"Predictions on test patients were averaged over {views} of the image.")
+    if k.get("sigma"):
+        told.append(f"Class probabilities were smoothed by a Gaussian with a standard deviation of {k['sigma']:g} px.")
     return told
 
 

@@ -20,7 +20,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "weight_decay": (0, 1),
     "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "focal": (0, 10), "smoothing": (0, 0.5),
     "class_weight": (0, 2), "prior": (0, 2), "distil": (0, 100), "unlabelled_share": (0, 1),
-    "validations": (0, 1000),
+    "validations": (0, 1000), "sigma": (0, 32),
 }  # fmt: skip
 """Lowest and highest value of the numbers of recipes."""
 
@@ -55,7 +55,8 @@ class Recipe:
 
     Choice: validations, how many times validation patients are looked at, evenly over the last half of the steps; 1 is
     at the end alone, where they choose nothing. 0: folds hold no patient back, and the last step's weights are kept.
-    tta: test-time augmentation of the final evaluation (see `ushape.predict.turns`).
+    tta: test-time augmentation of the final evaluation (see `ushape.predict.turns`). sigma, standard deviation in px of
+    the Gaussian by which predicted probabilities are smoothed there (see `ushape.predict.smoothing`; 0: none).
     precision: auto takes bfloat16 where the device computes it fast.
     """
 
@@ -90,6 +91,7 @@ class Recipe:
     unlabelled_share: float = 0.25
     validations: int = 0
     tta: Literal["none", "flips", "d4", "zooms"] = "zooms"
+    sigma: float = 4.0
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:

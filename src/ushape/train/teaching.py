@@ -2,7 +2,8 @@
 
 A network that learns the mean of several comes near to all of them together (Hinton et al. 2015, arXiv:1503.02531,
 section 1); on images without masks that mean stands for the labels (Lee 2013, pseudo-labels; soft here, as in Xie et
-al. 2020, arXiv:1911.04252). Images are predicted whole, not crop by crop, with the recipe's test-time augmentation.
+al. 2020, arXiv:1911.04252). Images are predicted whole, not crop by crop, with the recipe's test-time augmentation
+and smoothing.
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ class Teachers:
     def _ensemble(self) -> Ensemble:
         """Loaded when the cache does not have something: a run that goes on needs none."""
         nets = [load_weights(file).net for file in self.files]
-        return Ensemble([Predictor(net, self.device, self.precision, self.lanes, self.recipe.tta) for net in nets])
+        how = self.device, self.precision, self.lanes, self.recipe.tta, self.recipe.sigma
+        return Ensemble([Predictor(net, *how) for net in nets])
 
     def _cache_file(self, images: Sequence[Bytes]) -> Path:
-        told = [str(_CACHE_VERSION), self.recipe.tta, self.precision, self.device.type]
+        told = [str(_CACHE_VERSION), self.recipe.tta, repr(self.recipe.sigma), self.precision, self.device.type]
         digest = hashlib.sha256("\0".join([*told, *(content_hash(file) for file in self.files)]).encode())
         for image in images:
             digest.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())

@@ -19,6 +19,7 @@ from ushape.predict.engines import NO_STAIN, Engine, choose, open_engine
 from ushape.predict.engines.libraries import installed
 from ushape.predict.engines.program import Programs
 from ushape.predict.invented import invented_tissue
+from ushape.predict.smoothing import smoothed
 from ushape.threads import Lanes
 
 Bytes = NDArray[np.uint8]
@@ -38,7 +39,9 @@ def lanes() -> Lanes:
     return Lanes(2)
 
 
-def opened(kind: tuple[str, str], lanes: Lanes, made: Weights | None = None, tta: str = "none") -> Engine:
+def opened(
+    kind: tuple[str, str], lanes: Lanes, made: Weights | None = None, tta: str = "none", sigma: float = 0.0
+) -> Engine:
     engine, precision = kind
     for library in {"openvino": ["openvino"], "onnx": ["onnxruntime", "onnx", "onnxscript"]}.get(engine, []):
         if not installed(library):
@@ -48,7 +51,7 @@ def opened(kind: tuple[str, str], lanes: Lanes, made: Weights | None = None, tta
 
         if not computes_bf16():
             pytest.skip("this CPU does not compute bfloat16")
-    return open_engine(made or weights(), engine, precision, lanes, CPU, tta)
+    return open_engine(made or weights(), engine, precision, lanes, CPU, tta, sigma=sigma)
 
 
 def expected(net: Network, tile: Bytes, stain: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -102,10 +105,21 @@ def test_views_are_averaged_and_lanes_do_not_mix_tiles(kind: tuple[str, str], la
         assert (engine.labels(tile, NO_STAIN) == probabilities.argmax(0)).all()
 
 
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+@pytest.mark.parametrize("tta", ["none", "flips"])
+def test_every_engine_smooths_what_it_gives(kind: tuple[str, str], tta: str, lanes: Lanes) -> None:
+    made = weights("unet[width=2,levels=2]")
+    rough, smooth = (opened(kind, lanes, made, tta, sigma) for sigma in (0.0, 1.5))
+    tile = invented_tissue(256)[:64, :48]
+    expected = smoothed(rough.probabilities(tile, NO_STAIN), 1.5)
+    np.testing.assert_allclose(smooth.probabilities(tile, NO_STAIN), expected, atol=1e-6)
+    assert np.array_equal(smooth.labels(tile, NO_STAIN), smooth.probabilities(tile, NO_STAIN).argmax(0))
+
+
 def test_an_engine_sees_the_sizes_that_evaluation_sees(lanes: Lanes) -> None:
     made, tile = weights("unet[width=2,levels=2]"), invented_tissue(256)[:192, :192]
-    predictor = Predictor(made.net, CPU, "float32", lanes, "zooms")
-    seen = opened(("torch", "float32"), lanes, made, "zooms").probabilities(np.ascontiguousarray(tile), NO_STAIN)
+    predictor = Predictor(made.net, CPU, "float32", lanes, "zooms", 2.0)
+    seen = opened(("torch", "float32"), lanes, made, "zooms", 2.0).probabilities(np.ascontiguousarray(tile), NO_STAIN)
     np.testing.assert_allclose(seen, predictor._tile(tile), atol=1e-4)
 
 

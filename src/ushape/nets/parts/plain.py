@@ -127,7 +127,7 @@ class Dropout(nn.Module):
 
 
 def seed_dropout(net: nn.Module, seed: int) -> None:
-    """Have all Dropouts of a network draw their masks from this seed on: one after the other, so that none are alike."""
+    """Have all Dropouts of a network draw from this seed on, one after the other: no two masks are the same numbers."""
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
         if isinstance(module, Dropout):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ushape.predict.smoothing import smoothed
 from ushape.predict.turns import View, turn, turn_back, views
 
 Bytes = NDArray[np.uint8]
@@ -21,30 +22,31 @@ NO_STAIN: Float = np.eye(3, dtype=np.float32)
 class Engine(ABC):
     """A network made ready to compute. All methods may be called by several threads at once, one tile each.
 
-    precision: float32, bf16 or int8. description: what computes, for people; with engine `auto`, what was measured.
+    precision: float32, bf16 or int8. sigma: px by which probabilities are smoothed (see `ushape.predict.smoothing`).
+    description: what computes, for people; with engine `auto`, what was measured.
     stain: matrix in optical density that is applied before the network (see `ushape.data.stain`).
     """
 
     name: ClassVar[str]
 
-    def __init__(self, precision: str, classes: int, tta: str) -> None:
-        self.precision, self.classes = precision, classes
+    def __init__(self, precision: str, classes: int, tta: str, sigma: float) -> None:
+        self.precision, self.classes, self.sigma = precision, classes, sigma
         self.description = f"{self.name}, {precision}"
         self._views = views(tta)
 
     def probabilities(self, tile: Bytes, stain: Float) -> Float:
         """RGB uint8 [H, W, 3], float32 [3, 3] -> float32 [classes, H, W], summing to 1 over the classes."""
         if len(self._views) == 1:
-            return self._probabilities(tile, stain)
+            return smoothed(self._probabilities(tile, stain), self.sigma)
         total = np.zeros((self.classes, *tile.shape[:2]), np.float32)
         for view in self._views:
             total += _turned_back(self._probabilities(_turned(tile, view), stain), view, tile)
         total /= len(self._views)
-        return total
+        return smoothed(total, self.sigma)
 
     def labels(self, tile: Bytes, stain: Float) -> Bytes:
         """RGB uint8 [H, W, 3], float32 [3, 3] -> the likeliest class of each pixel, uint8 [H, W]."""
-        if len(self._views) == 1:
+        if len(self._views) == 1 and not self.sigma:
             return self._labels(tile, stain)
         return self.probabilities(tile, stain).argmax(0).astype(np.uint8)
 

@@ -28,9 +28,15 @@ class OpenVinoEngine(Engine):
     name: ClassVar[str] = "openvino"
 
     def __init__(
-        self, net: Network, precision: str, lanes: int, tta: str, crops: Sequence[Bytes] | None = None
+        self,
+        net: Network,
+        precision: str,
+        lanes: int,
+        tta: str,
+        sigma: float = 0.0,
+        crops: Sequence[Bytes] | None = None,
     ) -> None:
-        super().__init__(precision, net.classes, tta)
+        super().__init__(precision, net.classes, tta, sigma)
         if precision not in ("float32", "bf16", "int8"):
             raise RunError(f"precision {precision} with engine openvino: give float32, bf16 or int8")
         if precision == "int8" and not crops:

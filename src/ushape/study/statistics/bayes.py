@@ -14,7 +14,7 @@ CHUNK = 5_000
 
 @dataclass(frozen=True)
 class Superiority:
-    """Probabilities that sum to 1: of a further patient's difference, which is the likeliest?"""
+    """Of each region the posterior probability that the mean of two patients' differences is likeliest to lie in it."""
 
     better: float
     equivalent: float

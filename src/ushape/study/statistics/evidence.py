@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,7 +51,8 @@ class Evidence:
         """Each patient's part in the score, by the jackknife: [arms, seeds, patients].
 
         P * score - (P - 1) * score without the patient (Tukey 1958); for a per-patient mean it is the patient's own
-        score. A class that no other patient holds is absent from the score without the patient, and is left out there.
+        score. A class that no other patient has in truth is left out of the score without the patient, whether or not
+        an arm predicts it there.
         """
         total = self.parts.sum(2, keepdims=True)  # [A, S, 1, K]
         without = self.score(total - self.parts)  # [A, S, P]
@@ -94,7 +96,9 @@ def gather(arms: Sequence[Counts], metric: str, aggregation: str, folds: ArrayLi
     hits = np.diagonal(stack, axis1=-2, axis2=-1).astype(np.float64)  # [A, S, P, C]
     if metric == "macro_dice":
         both = stack.sum(-1) + stack.sum(-2)  # pixels that are the class, and that were called so
-        return Evidence(np.concatenate([2 * hits, both], -1), _macro, numbered)
+        truth = stack.sum(-1).astype(np.float64)
+        invented = ~(truth > 0).any((0, 1, 2))  # [C]
+        return Evidence(np.concatenate([2 * hits, both, truth], -1), partial(_macro, invented=invented), numbered)
     return Evidence(np.stack([hits.sum(-1), pixels[:, :, counted]], -1), _ratio, numbered)
 
 
@@ -127,7 +131,12 @@ def _ratio(sums: Float) -> Float:
     return sums[..., 0] / sums[..., 1]
 
 
-def _macro(sums: Float) -> Float:
-    """Twice the hits, then the pixels of each class [..., 2 * classes] -> macro Dice [...]."""
-    hits, pixels = np.split(sums, 2, -1)
-    return mean_present(np.divide(hits, pixels, out=np.full(hits.shape, np.nan), where=pixels > 0))
+def _macro(sums: Float, invented: NDArray[np.bool_]) -> Float:
+    """Twice the hits, the pixels in truth and prediction, those in truth [..., 3 * classes] -> macro Dice [...].
+
+    A class counts where these patients have it in truth, so that it counts for all arms or for none; of the classes
+    that no patient at all has (`invented` [classes]), those that are predicted.
+    """
+    hits, pixels, truth = np.split(sums, 3, -1)
+    there = (pixels > 0) & ((truth > 0) | invented)
+    return mean_present(np.divide(hits, pixels, out=np.full(hits.shape, np.nan), where=there))

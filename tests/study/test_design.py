@@ -12,7 +12,7 @@ import torch
 
 from ushape.data.crops import Crops
 from ushape.data.phantom import write_phantom
-from ushape.errors import DataError, RunError, SpecError, UshapeError
+from ushape.errors import DataError, RecipeError, RunError, SpecError, UshapeError
 from ushape.files import read_json, read_yaml
 from ushape.nets.spec import Spec, parse
 from ushape.study import design
@@ -23,6 +23,7 @@ from ushape.train.loop import train
 from ushape.train.recipe import Recipe
 from ushape.train.run import open_run
 from ushape.train.search import Search
+from ushape.train.start import check_trainable
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -309,13 +310,26 @@ def test_a_study_with_changed_recipes_is_read_as_it_was_written(tmp_path: Path, 
         ("unet[width=4] steps=9", "same number of steps"),
         ("unet[width=4] grouping=bcss-5-ignore", "scored in the same classes"),
         ("unet[width=4] teacher=runs/other", "no path for itself"),
-        ("unet[width=4] pretrained=imagenet", "has no effect on"),
+        ("unet[width=4] pretrained=imagenet", "pretrained=imagenet has no effect on unet[width=4]: leave it out"),
+        ("unet[width=4] pretrained=none", "pretrained=none has no effect on unet[width=4]"),
+        ("unet[width=4] pretrained_rate=0.1", "pretrained_rate=0.1 has no effect on unet[width=4]"),
+        ("unet[width=4,encoder=efficientnet-lite] pretrained=imagenet", "pretrained=imagenet has no effect on"),
         ("stain=0", "stain"),
     ],
 )
 def test_a_change_that_cannot_be_is_refused(make_study: Any, arm: str, says: str):
     with pytest.raises(UshapeError, match=re.escape(says)):
         make_study("unet[width=4]", arm)
+
+
+def test_a_key_is_idle_for_a_network_only_where_it_trains_it_alike():
+    encoder, recipe = "unet[width=4,encoder=efficientnet-lite]", Recipe(balanced=0.0)
+    for text in (f"{encoder} pretrained=none", f"{encoder} pretrained_rate=0.1", "unet balanced=0.5 prior=1"):
+        parse_arm(text, recipe)
+    with pytest.raises(RecipeError, match="prior=0 has no effect on unet"):
+        parse_arm("unet prior=0", recipe)
+    with pytest.raises(RecipeError, match="has no effect on unet, of which nothing begins trained"):
+        check_trainable([(parse("unet"), Recipe(pretrained_rate=0.1))], 5)
 
 
 def test_a_rate_of_its_own_does_not_go_with_a_search(phantom: Path):

@@ -27,7 +27,7 @@ from ushape.train.recipe import PATHS, WORDS, Recipe, check_values, make_recipe,
 from ushape.train.run import RunPlan, claim
 from ushape.train.search import Search
 from ushape.train.sources import sources
-from ushape.train.start import check_trainable
+from ushape.train.start import check_trainable, effective
 from ushape.versions import versions
 
 FOLD_SEED = 0
@@ -152,9 +152,21 @@ def parse_arm(text: str, recipe: Recipe) -> Arm:
             raise RecipeError(f"{text}: an arm has no path for itself: give it to the whole study, by --set {key}=")
         if value == getattr(recipe, key):
             raise RecipeError(f"{text}: {key}={told(value)} is what the study has anyway: leave it out")
-    replace(recipe, **changed)  # refuses values that do not go together
+    spec, own = parse(name), replace(recipe, **changed)  # which refuses values that do not go together
+    for key, value in changed.items():
+        if _idle(key, spec, own, recipe):
+            raise RecipeError(f"{text}: {key}={told(value)} has no effect on {name}: leave it out")
     changes = tuple((f.name, changed[f.name]) for f in fields(Recipe) if f.name in changed)
-    return Arm(parse(name), changes, name if name in {each.name for each in published()} else None)
+    return Arm(spec, changes, name if name in {each.name for each in published()} else None)
+
+
+def _idle(key: str, spec: Spec, own: Recipe, recipe: Recipe) -> bool:
+    """Whether a network would be trained alike with the study's value of a key in place of its own."""
+    try:
+        without = replace(own, **{key: getattr(recipe, key)})
+    except RecipeError:  # the arm's other keys need it
+        return False
+    return effective(spec, without) == effective(spec, own)
 
 
 def told(value: object) -> str:

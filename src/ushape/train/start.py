@@ -38,10 +38,20 @@ def began_trained(net: Network, spec: Spec, recipe: Recipe, seed: int) -> set[st
     return {name for name, p in net.named_parameters() if not torch.equal(p.cpu(), random[name])}
 
 
+def effective(spec: Spec, recipe: Recipe) -> Recipe:
+    """The recipe with every key that changes nothing for this network at the value at which it is off."""
+    pretrained = recipe.pretrained
+    if pretrained in ("auto", "imagenet"):
+        pretrained = "imagenet" if _takes_imagenet(spec, recipe) else "none"
+    rate = recipe.pretrained_rate if pretrained != "none" else 1.0
+    return replace(recipe, pretrained=pretrained, pretrained_rate=rate, prior=recipe.prior if recipe.balanced else 0.0)
+
+
 def check_trainable(arms: Sequence[tuple[Spec, Recipe]], classes: int) -> None:
     """SpecError where a network cannot be built, has no such weights, or scores a smaller area than the labels.
 
-    RunError where `pretrained` weights do not fit, RecipeError where ImageNet's have no effect on any of the networks.
+    RunError where `pretrained` weights do not fit, RecipeError where ImageNet's, or a rate of what began trained, have
+    no effect on any of the networks.
     """
     for spec, recipe in arms:
         if start_network(spec, recipe, classes).shrink:
@@ -51,6 +61,13 @@ def check_trainable(arms: Sequence[tuple[Spec, Recipe]], classes: int) -> None:
         raise RecipeError(
             f"recipe: pretrained=imagenet has no effect on {asked[0].name}: give a spec with "
             "encoder=efficientnet-lite or encoder=timm:NAME, or leave it out"
+        )
+    slower = [(spec, recipe) for spec, recipe in arms if recipe.pretrained_rate != 1]
+    if slower and all(effective(spec, recipe).pretrained == "none" for spec, recipe in slower):
+        spec, recipe = slower[0]
+        raise RecipeError(
+            f"recipe: pretrained_rate={recipe.pretrained_rate:g} has no effect on {spec.name}, of which nothing begins "
+            "trained: give a spec with encoder=efficientnet-lite, or pretrained=PATH, or leave it out"
         )
 
 

@@ -242,6 +242,25 @@ def test_a_patient_in_training_and_validation_is_a_leak(run: Run, data: Path, tm
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", SPEC, "--data", "DATA", "--out", "OUT"],
+        ["pretrain", SPEC, "--data", "DATA", "--out", "OUT"],
+        ["lits", "phantom", "OUT"],
+        ["lits", "train", "DATA", "--out", "OUT"],
+        ["data", "phantom", "OUT"],
+    ],
+)
+def test_a_seed_too_large_is_refused_by_every_command(run: Run, phantom: Path, tmp_path: Path, words: list[str]):
+    at = {"DATA": phantom, "OUT": tmp_path / "out"}
+    made = run(*(at.get(word, word) for word in words), "--seed", 300_000_000_000)
+    assert made.code == 2
+    assert "seed 300000000000" in made.err
+    assert "2147483648" in made.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_negative_seed_is_refused_before_anything_is_written(run: Run, phantom: Path, tmp_path: Path):
     made = run(*train_words(phantom, tmp_path / "run"), "--seed", "-1")
     assert made.code == 2

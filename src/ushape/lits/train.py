@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ushape import __version__
-from ushape.errors import RunError, SpecError
+from ushape.errors import RunError, SpecError, check_seed
 from ushape.files import cannot_write, read_json, remove_parts
 from ushape.lits.crops import Crops
 from ushape.lits.prepare import open_prepared
@@ -55,7 +55,7 @@ def train_cascade(
         "cases": [case.name for case in cases["liver"]],
         "fingerprint": read_json(data / "prepared.json")["fingerprint"],
         "recipe": recipe.to_dict(),
-        "seed": seed,
+        "seed": check_seed(seed),
     }
     claim(folder, folder / "lits.yaml", content, "run")
     done = 0

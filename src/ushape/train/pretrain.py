@@ -23,7 +23,7 @@ from torch import Tensor
 from ushape import __version__
 from ushape.data.augment import CropSettings
 from ushape.data.images import ImageCrops, Picture, fingerprint, open_images
-from ushape.errors import RunError, SpecError
+from ushape.errors import RunError, SpecError, check_seed
 from ushape.files import cannot_write, remove_parts
 from ushape.locks import holding
 from ushape.nets.device import Precision
@@ -100,7 +100,7 @@ def pretrain(
     RunError where the folder is another's, the loss is not finite or the disk is full; SpecError where the network
     scores a smaller area than the image; DataError where an image is too small or damaged.
     """
-    net = build(spec, 3, 3, seed)
+    net = build(spec, 3, 3, check_seed(seed))
     if net.shrink:
         raise SpecError(f"{spec.name}: pretraining needs an image of the crop's size: use padding=same")
     images = open_images(pictures, recipe.mpp, recipe.normalise)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ushape import __version__
 from ushape.data.rois import Roi, find_rois
-from ushape.errors import RunError, UshapeError
+from ushape.errors import RunError, UshapeError, check_seed
 from ushape.files import read_yaml, write_text, write_yaml
 from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
@@ -53,6 +53,9 @@ class RunPlan:
     test: tuple[Roi, ...] = ()
     validation_data: Path | None = None
     mpp: float | None = None
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     def patients(self, part: str) -> list[str]:
         """Patients of `train`, `validation` or `test`, sorted."""

@@ -242,6 +242,18 @@ def test_a_patient_in_training_and_validation_is_a_leak(run: Run, data: Path, tm
     assert not (tmp_path / "run").exists()
 
 
+def test_corrected_masks_are_another_run(run: Run, data: Path, tmp_path: Path):
+    assert run(*train_words(data, tmp_path / "run")).code == 0
+    before = contents(tmp_path / "run")
+    change(mask_of(data), lambda codes: np.where(codes == 0, 2, codes))
+    made = run(*train_words(data, tmp_path / "run"))
+    assert_refused(made, f"{tmp_path / 'run'} belongs to another run: its fingerprint.train is", "put back the images")
+    assert contents(tmp_path / "run") == before
+    shutil.rmtree(data)
+    other = write_other(tmp_path / "other")
+    assert run("evaluate", tmp_path / "run", "--data", other, "--tta", "none", "--threads", 1).code == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [

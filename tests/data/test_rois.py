@@ -29,6 +29,7 @@ from ushape.data.rois import (
     twice_spelt,
 )
 from ushape.errors import DataError, RunError
+from ushape.files import content_hash
 
 Bytes = NDArray[np.uint8]
 WriteRois = Callable[..., Path]
@@ -176,6 +177,21 @@ def test_the_fingerprint_follows_the_content_and_not_the_place(
     changed = arrays(1)
     changed[1][0, 0] ^= 1
     assert fingerprint(find_rois(write_rois(tmp_path / "other", {NAME: arrays(0), OTHER: changed}))) != before
+
+
+def test_files_are_read_for_the_fingerprint_only_when_they_have_changed(
+    folder: Path, write_rois: WriteRois, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(rois, "content_hash", lambda path: read.append(path) or content_hash(path))
+    before = fingerprint(find_rois(folder))
+    assert len(read) == 4
+    assert fingerprint(find_rois(folder)) == before
+    assert len(read) == 4
+    write_rois(folder, {NAME: arrays(7)})
+    assert fingerprint(find_rois(folder)) != before
+    write_rois(folder, {NAME: arrays(0)})
+    assert fingerprint(find_rois(folder)) == before
 
 
 # ---- resampling --------------------------------------------------------------------------------------------

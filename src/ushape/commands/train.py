@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def train(options: argparse.Namespace) -> None:
     """Train one network."""
     from ushape.data.classes import grouping
-    from ushape.data.crops import check_sizes
+    from ushape.data.crops import check_annotated, check_sizes
     from ushape.data.rois import open_pixels
     from ushape.locks import holding
     from ushape.nets.device import pick_device
@@ -36,7 +36,9 @@ def train(options: argparse.Namespace) -> None:
     check_trainable([(spec, recipe)], len(grouping(recipe.grouping).classes))  # before anything is written
     plan = _plan(options, recipe)
     device = pick_device(options.device)
-    check_sizes([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train], recipe.crop)
+    pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
+    check_sizes(pixels, recipe.crop)
+    check_annotated(pixels, grouping(recipe.grouping))
     _check_tissue(plan)
     open_run(options.out, plan)
     count = min(options.threads or cores(), recipe.shards)

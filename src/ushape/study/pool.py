@@ -7,7 +7,6 @@ gone. What is finished is never run again. `ushape.study.cluster` is the engine 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -25,7 +24,6 @@ from ushape.interrupts import PARENT
 from ushape.study.memory import RESERVE, Needs, available, own_memory
 from ushape.threads import cores
 from ushape.train.places import LOG
-from ushape.versions import BEGAN, versions
 
 TICK = 0.02
 """Seconds between two looks whether a process has ended."""
@@ -168,7 +166,6 @@ class Local:
         self.at_once, self.device = at_once or (cores() if device == "cpu" else 1), device
         self.note = ""
         self._needs = Needs()
-        self._began = {BEGAN: json.dumps(versions())}
         self._working: dict[Job, Process] = {}
         self._stopped: set[Job] = set()
 
@@ -190,7 +187,7 @@ class Local:
         return free >= need
 
     def start(self, job: Job) -> None:
-        self._working[job] = Process(job, job.folder, job.plugins, self.device, self._began)
+        self._working[job] = Process(job, job.folder, job.plugins, self.device)
 
     def ended(self, seconds: float) -> list[Ended]:
         if len(self._working) > 1 and available() < RESERVE / 2 and not self._stopped:

@@ -77,7 +77,7 @@ class Sweep:
             "ushape": __version__,
             "arms": {arm.name: [content_hash(file) for file in arm.files] for arm in self.arms},
             "data": str(self.data.resolve()),
-            "fingerprint": fingerprint(list(self.rois)),
+            "fingerprint": fingerprint(self.rois),
             "tta": self.tta,
             "degradations": {kind.name: list(kind.strengths) for kind in KINDS.values()},
         }

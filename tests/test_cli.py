@@ -242,6 +242,20 @@ def test_a_patient_in_training_and_validation_is_a_leak(run: Run, data: Path, tm
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("spelt", [str.lower, lambda name: name.replace("PHAN-P1-0000", "PHAN-PI-OOOO")])
+def test_a_patient_spelt_otherwise_in_the_other_folder_is_a_leak(
+    run: Run, phantom: Path, tmp_path: Path, spelt: Callable[[str], str]
+):
+    other = tmp_path / "other"
+    for part in ("rgbs_colorNormalized", "masks"):
+        (other / part).mkdir(parents=True)
+        source = next((phantom / part).glob("PHAN-P1-0000*"))
+        shutil.copy(source, other / part / spelt(source.name).replace("_mpp", "_MPP"))
+    made = run(*train_words(phantom, tmp_path / "run"), "--val", other)
+    assert_refused(made, "leak", "perhaps spelt otherwise", "one side")
+    assert not (tmp_path / "run").exists()
+
+
 def test_corrected_masks_are_another_run(run: Run, data: Path, tmp_path: Path):
     assert run(*train_words(data, tmp_path / "run")).code == 0
     before = contents(tmp_path / "run")

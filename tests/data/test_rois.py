@@ -19,6 +19,7 @@ from ushape.data.rois import (
     cache_folder,
     find_rois,
     fingerprint,
+    in_both,
     open_pixels,
     patient_of,
     pixel_size,
@@ -115,6 +116,15 @@ def test_numbers_that_a_separator_divides_are_no_two_spellings() -> None:
 def test_different_patients_and_two_rois_of_one_are_no_two_spellings() -> None:
     assert twice_spelt([NAME, NAME.replace("xmin4", "xmin5"), OTHER, "TCGA-A1-A0SL-DX1"]) == []
     assert twice_spelt([f"SEED-{i:02}-R{i:03}-DX1" for i in range(15)]) == []
+
+
+@pytest.mark.parametrize("other", ["TCGA-A1-AOSK", "tcga-a1-a0sk", "TCGA_A1_A0SK", "TCGAA1A0SK", "TCGA-A1-A0SK"])
+def test_a_patient_on_both_sides_is_found_however_spelt(other: str) -> None:
+    there = f"{other}-DX1_xmin4"
+    assert in_both([there, "case7_1"], ["TCGA-A1-A0SK", "TCGA-A1-A0SL"]) == [patient_of(there)]
+    assert in_both(["TCGA-A1-A0SK", "Case7", "case7", "p1"], [there, "case7_2", "p11_2"]) == [
+        "Case7", "TCGA-A1-A0SK", "case7",
+    ]  # fmt: skip
 
 
 # ---- folders -----------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def train(options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
     """The run that `train` was asked for: a fold of the data, or all of it, validated elsewhere or not at all."""
-    from ushape.data.rois import find_rois
+    from ushape.data.rois import find_rois, in_both
     from ushape.nets.spec import parse
     from ushape.train.run import RunPlan
 
@@ -65,11 +65,10 @@ def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
     test: list[Roi] = []
     if options.val:
         validation = find_rois(options.val, options.mpp)
-        both = sorted({r.patient for r in rois} & {r.patient for r in validation})
-        if both:
+        if both := in_both((r.name for r in validation), (r.name for r in rois)):
             raise DataError(
-                f"{options.val}: patient {both[0]} is in the training data too ({len(both)} in all): a leak; move "
-                "each patient's ROIs to one side"
+                f"{options.val}: patient {both[0]} is in the training data too ({len(both)} in all), perhaps spelt "
+                "otherwise: a leak; move each patient's ROIs to one side"
             )
     elif options.fold:
         fold = _fold(options, recipe)

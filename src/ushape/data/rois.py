@@ -134,11 +134,24 @@ def twice_spelt(names: Iterable[str]) -> list[tuple[str, str]]:
     seen: dict[str, str] = {}
     pairs = []
     for name in names:
-        plain = _plain(name)[:10] if _plain(name).startswith("TCGA") else _plain(patient_of(name), "-")
-        first = seen.setdefault(plain, patient_of(name))
+        first = seen.setdefault(patient_key(name), patient_of(name))
         if first != patient_of(name) and (first, patient_of(name)) not in pairs:
             pairs.append((first, patient_of(name)))
     return pairs
+
+
+def patient_key(name: str) -> str:
+    """What the spellings of one patient have in common (see `twice_spelt`), from a patient's or a ROI's name."""
+    return _plain(name)[:10] if _plain(name).startswith("TCGA") else _plain(patient_of(name), "-")
+
+
+def in_both(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """The patients of some names who are among those of others too, however they are spelt there; sorted.
+
+    names, others: of patients or ROIs.
+    """
+    keys = {patient_key(other) for other in others}
+    return sorted({patient_of(name) for name in names if patient_key(name) in keys})
 
 
 def _plain(name: str, between: str = "") -> str:

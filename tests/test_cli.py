@@ -24,6 +24,7 @@ from PIL import Image
 from ushape.cli import main
 from ushape.data.classes import grouping
 from ushape.data.phantom import write_phantom
+from ushape.files import read_yaml
 from ushape.nets import plugin, registry
 from ushape.nets.registry import modifications
 from ushape.nets.unet import build
@@ -266,6 +267,41 @@ def test_corrected_masks_are_another_run(run: Run, data: Path, tmp_path: Path):
     shutil.rmtree(data)
     other = write_other(tmp_path / "other")
     assert run("evaluate", tmp_path / "run", "--data", other, "--tta", "none", "--threads", 1).code == 0
+
+
+def without_bf16(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("torch.cpu.get_capabilities", dict)
+
+
+def test_a_training_does_not_go_on_in_another_precision(
+    run: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    assert run(*train_words(phantom, tmp_path / "run")).code == 0
+    assert read_yaml(tmp_path / "run" / "run.yaml")["recipe"]["precision"] == "bf16"
+    assert load_weights(tmp_path / "run").about["precision"] == "bf16"
+    before = contents(tmp_path / "run")
+    without_bf16(monkeypatch)
+    made = run(*train_words(phantom, tmp_path / "run"))
+    assert_refused(made, "its recipe.precision is bf16, not float32", "--out", "with --set precision=bf16")
+    made = run(*train_words(phantom, tmp_path / "run"), "precision=bf16")
+    assert_refused(made, "precision=bf16: this cpu does not compute bfloat16 itself", "--set precision=float32")
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_study_does_not_go_on_in_another_precision(
+    run: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "study"
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr("ushape.study.runner.run_jobs", lambda *_: pytest.fail("started a run"))
+    with pytest.raises(pytest.fail.Exception, match="started a run"):
+        run(*compare_words(phantom, folder))
+    assert read_yaml(folder / "study.yaml")["recipe"]["precision"] == "bf16"
+    assert {read_yaml(f)["recipe"]["precision"] for f in folder.glob("*/*/run.yaml")} == {"bf16"}
+    without_bf16(monkeypatch)
+    assert_refused(run(*compare_words(phantom, folder)), "its recipe.precision is bf16, not float32")
+    assert_refused(run("study", "resume", folder), "this cpu does not compute bfloat16 itself", "precision=float32")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import torch
 
 from ushape.data.images import find_images
 from ushape.data.rois import find_rois
-from ushape.errors import RecipeError, RunError
+from ushape.errors import RecipeError, RunError, UshapeError
 from ushape.files import read_yaml
+from ushape.nets.device import pick_precision
 from ushape.nets.spec import parse
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import PRETRAINING, load_tensors, load_weights, read_about, save_weights
@@ -213,6 +214,24 @@ def load_weights_of(pretrained: Path) -> Network:
     net = build(SPEC, 3, 3)
     net.load_state_dict(load_tensors(pretrained / "weights.safetensors")[0])
     return net
+
+
+@pytest.mark.parametrize("change", ["precision", "seed"])
+def test_what_would_come_out_otherwise_is_refused(
+    tmp_path: Path, phantom: Path, pretrained: Path, monkeypatch: pytest.MonkeyPatch, change: str
+):
+    fast = read_yaml(pretrained / "pretrain.yaml")["recipe"]["precision"]
+    assert fast == pick_precision("auto", CPU)
+    with Lanes(1) as lanes:
+        if change == "seed":
+            with pytest.raises(UshapeError, match="seed 300000000000 is out of range"):
+                pretrain(parse(SPEC), find_images(phantom)[:4], tmp_path / "new", RECIPE, 300_000_000_000, lanes, CPU)
+            assert not (tmp_path / "new").exists()
+            return
+        other = {"bf16": {}, "float32": {"avx512_bf16": True}}[fast]
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: other)
+        with pytest.raises(RunError, match=rf"recipe\.precision is {fast}, not .*--set precision={fast}"):
+            run(phantom, pretrained)
 
 
 @pytest.mark.parametrize("words", [["evaluate", "RUN", "--data", "DATA"], ["predict", "RUN", "DATA", "--out", "OUT"]])

@@ -41,6 +41,7 @@ CHANGES = {
     "validation_data": {"validation_data": Path("elsewhere")},
     "mpp": {"mpp": 0.5},
     "rois": {"test": ()},
+    "recipe.precision": {"recipe": replace(RECIPE, precision="bf16")},
 }
 
 
@@ -127,6 +128,13 @@ def test_other_versions_are_refused(tmp_path: Path, plan: RunPlan, name: str):
         open_run(tmp_path / "run", plan)
     with pytest.raises(RunError, match=rf"versions\.{name} is not what it began with \(0\.0\.1, now .*put that back"):
         read_run(tmp_path / "run")
+
+
+def test_another_precision_is_refused_with_what_to_do(tmp_path: Path, plan: RunPlan):
+    open_run(tmp_path / "run", replace(plan, recipe=replace(plan.recipe, precision="bf16")))
+    told = r"recipe\.precision is bf16, not float32.*on a machine that computes it so, there with --set precision=bf16"
+    with pytest.raises(RunError, match=told):
+        open_run(tmp_path / "run", replace(plan, recipe=replace(plan.recipe, precision="float32")))
 
 
 @pytest.mark.parametrize("seed", [-1, LARGEST_SEED + 1, 300_000_000_000])

@@ -36,7 +36,7 @@ class Job:
     """`python -m module folder plugins...`; `result` is the file in the folder that is there when it is finished.
 
     `data`: folders of ROIs that the job reads, for engines that must bring them to another machine. `kind`: jobs of
-    one kind need about the same memory.
+    one kind need about the same memory. `precision`: what the machine has to compute (`float32`: any does).
     """
 
     folder: Path
@@ -45,6 +45,7 @@ class Job:
     plugins: tuple[Path, ...] = ()
     data: tuple[Path, ...] = ()
     kind: str = ""
+    precision: str = "float32"
 
     @property
     def finished(self) -> bool:

@@ -105,7 +105,7 @@ def run_sweep(
     `watch` gets how many of `sweep.units` are done, and what is at work. RunError where the folder is another's.
     """
     groups, file = sweep.grouping, folder / "robustness.yaml"
-    claim(folder, file, sweep.to_dict(), "robustness test")
+    claim(folder, file, sweep.to_dict() | {"precision": pick_precision("auto", device)}, "robustness test")
     with holding(file):
         remove_parts(folder)
         done = finished(sweep, folder)

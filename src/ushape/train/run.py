@@ -38,8 +38,10 @@ REMEDIES = {
     "fingerprint": "put back the images and masks with which it began",
     "images": "put back the images with which it began",
     "versions": "put back the version with which it began",
+    "recipe.precision": "go on on a machine that computes it so, there with --set precision={old}",
+    "precision": "go on on a machine that computes {old}",
 }
-"""What to do, but for choosing another folder, where a key is not what a folder began with."""
+"""What to do, but for choosing another folder, where a key is not what a folder began with; {old}: what it was."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def claim(folder: Path, file: Path, content: dict[str, Any], kind: str) -> None:
             remedy = REMEDIES.get(key) or REMEDIES.get(key.split(".")[0], "repeat the command that began it")
             raise RunError(
                 f"{folder} belongs to another {kind}: its {key} is {_short(old)}, not {_short(new)}: choose another "
-                f"--out, or {remedy}"
+                f"--out, or {remedy.format(old=old)}"
             )
     elif folder.exists() and not is_empty(folder):
         raise RunError(f"{folder} exists and is no {kind} of ushape: choose another --out, or empty it")

@@ -24,6 +24,7 @@ from PIL import Image
 from ushape.cli import main
 from ushape.data.classes import grouping
 from ushape.data.phantom import write_phantom
+from ushape.files import read_yaml
 from ushape.nets import plugin, registry
 from ushape.nets.registry import modifications
 from ushape.nets.unet import build
@@ -240,6 +241,86 @@ def test_a_patient_in_training_and_validation_is_a_leak(run: Run, data: Path, tm
     made = run(*train_words(data, tmp_path / "run"), "--val", other)
     assert_refused(made, "PHAN-P1-0000", "leak", "one side")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("spelt", [str.lower, lambda name: name.replace("PHAN-P1-0000", "PHAN-PI-OOOO")])
+def test_a_patient_spelt_otherwise_in_the_other_folder_is_a_leak(
+    run: Run, phantom: Path, tmp_path: Path, spelt: Callable[[str], str]
+):
+    other = tmp_path / "other"
+    for part in ("rgbs_colorNormalized", "masks"):
+        (other / part).mkdir(parents=True)
+        source = next((phantom / part).glob("PHAN-P1-0000*"))
+        shutil.copy(source, other / part / spelt(source.name).replace("_mpp", "_MPP"))
+    made = run(*train_words(phantom, tmp_path / "run"), "--val", other)
+    assert_refused(made, "leak", "perhaps spelt otherwise", "one side")
+    assert not (tmp_path / "run").exists()
+
+
+def test_corrected_masks_are_another_run(run: Run, data: Path, tmp_path: Path):
+    assert run(*train_words(data, tmp_path / "run")).code == 0
+    before = contents(tmp_path / "run")
+    change(mask_of(data), lambda codes: np.where(codes == 0, 2, codes))
+    made = run(*train_words(data, tmp_path / "run"))
+    assert_refused(made, f"{tmp_path / 'run'} belongs to another run: its fingerprint.train is", "put back the images")
+    assert contents(tmp_path / "run") == before
+    shutil.rmtree(data)
+    other = write_other(tmp_path / "other")
+    assert run("evaluate", tmp_path / "run", "--data", other, "--tta", "none", "--threads", 1).code == 0
+
+
+def without_bf16(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("torch.cpu.get_capabilities", dict)
+
+
+def test_a_training_does_not_go_on_in_another_precision(
+    run: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    assert run(*train_words(phantom, tmp_path / "run")).code == 0
+    assert read_yaml(tmp_path / "run" / "run.yaml")["recipe"]["precision"] == "bf16"
+    assert load_weights(tmp_path / "run").about["precision"] == "bf16"
+    before = contents(tmp_path / "run")
+    without_bf16(monkeypatch)
+    made = run(*train_words(phantom, tmp_path / "run"))
+    assert_refused(made, "its recipe.precision is bf16, not float32", "--out", "with --set precision=bf16")
+    made = run(*train_words(phantom, tmp_path / "run"), "precision=bf16")
+    assert_refused(made, "precision=bf16: this cpu does not compute bfloat16 itself", "--set precision=float32")
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_study_does_not_go_on_in_another_precision(
+    run: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "study"
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr("ushape.study.runner.run_jobs", lambda *_: pytest.fail("started a run"))
+    with pytest.raises(pytest.fail.Exception, match="started a run"):
+        run(*compare_words(phantom, folder))
+    assert read_yaml(folder / "study.yaml")["recipe"]["precision"] == "bf16"
+    assert {read_yaml(f)["recipe"]["precision"] for f in folder.glob("*/*/run.yaml")} == {"bf16"}
+    without_bf16(monkeypatch)
+    assert_refused(run(*compare_words(phantom, folder)), "its recipe.precision is bf16, not float32")
+    assert_refused(run("study", "resume", folder), "this cpu does not compute bfloat16 itself", "precision=float32")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", SPEC, "--data", "DATA", "--out", "OUT"],
+        ["pretrain", SPEC, "--data", "DATA", "--out", "OUT"],
+        ["lits", "phantom", "OUT"],
+        ["lits", "train", "DATA", "--out", "OUT"],
+        ["data", "phantom", "OUT"],
+    ],
+)
+def test_a_seed_too_large_is_refused_by_every_command(run: Run, phantom: Path, tmp_path: Path, words: list[str]):
+    at = {"DATA": phantom, "OUT": tmp_path / "out"}
+    made = run(*(at.get(word, word) for word in words), "--seed", 300_000_000_000)
+    assert made.code == 2
+    assert "seed 300000000000" in made.err
+    assert "2147483648" in made.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_negative_seed_is_refused_before_anything_is_written(run: Run, phantom: Path, tmp_path: Path):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ushape import __version__
-from ushape.errors import UshapeError
+from ushape.errors import UshapeError, check_seed
 
 TTA_NAMES = ("none", "flips", "d4", "zooms")
 MAX_SIGMA = 32
@@ -92,7 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     one = add(commands, "train", "train:train", "train one network")
     one.add_argument("spec")
     _training_arguments(one)
-    one.add_argument("--seed", type=_natural, default=0)
+    one.add_argument("--seed", type=_seed, default=0)
     where = one.add_mutually_exclusive_group()
     where.add_argument("--fold", type=_fold_of, metavar="K/N", help="hold out fold K of N, by patient, and score it")
     where.add_argument("--val", type=Path, metavar="PATH", help="folder of validation ROIs of other patients")
@@ -106,7 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--mpp", type=float, help="µm per pixel of images whose names do not say it")
     one.add_argument("--steps", type=int, help="optimisation steps (800)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
-    one.add_argument("--seed", type=_natural, default=0)
+    one.add_argument("--seed", type=_seed, default=0)
     one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
     _computing_arguments(one)
 
@@ -238,7 +238,7 @@ def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -
     one = add(each, "phantom", "lits:phantom", "write computed CT volumes in the layout of LiTS")
     one.add_argument("folder", type=Path)
     one.add_argument("--volumes", type=_positive, default=24)
-    one.add_argument("--seed", type=_natural, default=0)
+    one.add_argument("--seed", type=_seed, default=0)
     one.add_argument("--size", type=_positive, default=192, help="px along x and y (192)")
     one.add_argument("--pixel", type=float, default=1.1, metavar="MM", help="side of a pixel in mm, about (1.1)")
     one = add(each, "prepare", "lits:prepare", "check a folder of LiTS and make the arrays that training reads")
@@ -250,7 +250,7 @@ def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -
     one.add_argument("--full", action="store_true", help="the paper's width, crops and rate, for a GPU")
     one.add_argument("--slices", type=_positive, help="adjacent slices in, an odd number (5)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
-    one.add_argument("--seed", type=_natural, default=0)
+    one.add_argument("--seed", type=_seed, default=0)
     one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
     _computing_arguments(one)
     one = add(each, "predict", "lits:predict", "label CT volumes with a trained cascade")
@@ -372,6 +372,13 @@ def _natural(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
+
+
+def _seed(text: str) -> int:
+    try:
+        return check_seed(int(text))
+    except UshapeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _jobs(text: str) -> int | None:

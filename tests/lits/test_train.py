@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ushape.errors import RunError, SpecError
+from ushape.errors import RunError, SpecError, UshapeError
 from ushape.lits.crops import Crops
 from ushape.lits.prepare import open_prepared
 from ushape.lits.recipe import CLASS_WEIGHTS, Recipe
@@ -132,3 +132,24 @@ def test_a_loss_that_is_not_finite_stops(tiny: Recipe, prepared: Path, tmp_path:
 def test_unpadded_networks_are_refused(tiny: Recipe, prepared: Path, tmp_path: Path) -> None:
     with Lanes(1) as lanes, pytest.raises(SpecError, match="use padding=same"):
         train_cascade(prepared, tmp_path / "run", replace(tiny, spec="unet-2015[width=4]"), 0, lanes, CPU)
+
+
+def test_another_precision_and_a_seed_out_of_range_are_refused(
+    tiny: Recipe, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Lanes(1) as lanes:
+        with pytest.raises(UshapeError, match="seed 300000000000 is out of range"):
+            train_cascade(prepared, tmp_path / "run", tiny, 300_000_000_000, lanes, CPU)
+        assert not (tmp_path / "run").exists()
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+        with pytest.raises(KeyboardInterrupt):
+            train_cascade(prepared, tmp_path / "run", replace(tiny, precision="auto"), 0, lanes, CPU, _stop)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+        with pytest.raises(RunError, match=r"recipe\.precision is bf16, not float32"):
+            train_cascade(prepared, tmp_path / "run", replace(tiny, precision="auto"), 0, lanes, CPU)
+        with pytest.raises(RunError, match="precision=bf16: this cpu does not compute bfloat16 itself"):
+            train_cascade(prepared, tmp_path / "run", replace(tiny, precision="bf16"), 0, lanes, CPU)
+
+
+def _stop(step: int, loss: float) -> None:
+    raise KeyboardInterrupt

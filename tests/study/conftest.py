@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ushape.data.phantom import write_phantom
+from ushape.nets.device import pick_precision
 from ushape.study.design import Study, open_study, parse_arm, plan_study
 from ushape.study.results import write_results
 from ushape.study.runner import run_study
@@ -23,7 +24,9 @@ from ushape.train.run import read_run
 from ushape.train.search import find_rate
 
 BASELINE, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
-RECIPE = Recipe(crop=48, batch=4, shards=2, steps=3, validations=2, rate=0.02, tta="none")
+PRECISION = pick_precision("auto", torch.device("cpu"))
+"""As commands settle it before a study begins."""
+RECIPE = Recipe(crop=48, batch=4, shards=2, steps=3, validations=2, rate=0.02, tta="none", precision=PRECISION)
 
 MakeStudy = Callable[..., Study]
 

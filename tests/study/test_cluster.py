@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -22,7 +22,7 @@ import pytest
 from ushape.errors import RunError
 from ushape.locks import is_held
 from ushape.study import cluster as engine
-from ushape.study.cluster import pick_engine
+from ushape.study.cluster import Cluster, _Remote, pick_engine
 from ushape.study.pool import Job, State, run_jobs
 
 pytest.importorskip("ray", reason="the engine for several machines needs the extra `ray`")
@@ -164,6 +164,14 @@ def test_versions_that_differ_are_refused(tmp_path: Path, data: Path, nodes: Nod
     with pytest.raises(RunError, match=r"has torch \d.*, but here it is 1\.0: install the same"):
         go([job], nodes.address)
     assert not (job.folder / "starts").exists()
+
+
+def test_a_node_that_only_imitates_a_jobs_precision_is_refused(tmp_path: Path, data: Path):
+    job = replace(make(tmp_path / "study" / "a", data, 1), precision="bf16")
+    cluster = Cluster.__new__(Cluster)
+    cluster._here = engine.here()
+    with pytest.raises(RunError, match=r"node of the cluster does not compute bf16 itself.*--set precision=float32"):
+        cluster._begin(job, _Remote(None, None), engine.here() | {"precision": "float32"})
 
 
 def test_ctrl_c_brings_the_last_state_here(tmp_path: Path, data: Path, nodes: Nodes):

@@ -314,6 +314,7 @@ def test_a_study_with_changed_recipes_is_read_as_it_was_written(tmp_path: Path, 
         ("unet[width=4] pretrained=none", "pretrained=none has no effect on unet[width=4]"),
         ("unet[width=4] pretrained_rate=0.1", "pretrained_rate=0.1 has no effect on unet[width=4]"),
         ("unet[width=4,encoder=efficientnet-lite] pretrained=imagenet", "pretrained=imagenet has no effect on"),
+        ("unet[width=4] precision=auto", "is the same on all machines: give float32 or bf16"),
         ("stain=0", "stain"),
     ],
 )

@@ -65,6 +65,9 @@ def test_a_run_of_a_study_that_saw_a_test_patient_is_refused(
     save_weights(run / "weights.safetensors", weights.net, weights.about | {"validated_on": [leaked]})
     with pytest.raises(RunError, match=f"fold2-seed1.*was trained on {leaked}, whom its fold tests"):
         find_arms([folder], patients)
+    save_weights(run / "weights.safetensors", weights.net, weights.about | {"validated_on": [leaked.lower()]})
+    with pytest.raises(RunError, match=f"fold2-seed1.*was trained on {leaked}, whom its fold tests"):
+        find_arms([folder], patients)
 
 
 def test_an_unfinished_study_is_refused(finished: Path, patients: list[str], tmp_path: Path) -> None:
@@ -80,6 +83,12 @@ def test_a_run_alone_scores_patients_that_it_neither_trained_nor_was_chosen_on(t
     assert [sorted(seed) for seed in arm.seeds] == [["C", "D"]]
     assert arm.files == [tmp_path / "run" / "weights.safetensors"]
     assert arm.folds(["C", "D"]) == [0, 0]
+
+
+def test_a_patient_is_one_however_spelt(tmp_path: Path) -> None:
+    run = save(tmp_path / "run", ["TCGA-A1-AOSK", "case7"], ["tcga-a1-a0sm"])
+    (arm,) = find_arms([run], ["TCGA-A1-A0SK", "Case7", "TCGA-A1-A0SM", "TCGA-A1-A0SN"])
+    assert [sorted(seed) for seed in arm.seeds] == [["TCGA-A1-A0SN"]]
 
 
 def test_a_run_that_saw_every_patient_is_refused(tmp_path: Path) -> None:

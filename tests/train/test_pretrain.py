@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,18 @@ import torch
 
 from ushape.data.images import find_images
 from ushape.data.rois import find_rois
-from ushape.errors import RecipeError, RunError
+from ushape.errors import RecipeError, RunError, UshapeError
 from ushape.files import read_yaml
+from ushape.nets.device import pick_precision
 from ushape.nets.spec import parse
-from ushape.nets.weights import PRETRAINING, load_tensors, load_weights, read_about
+from ushape.nets.unet import Network, build
+from ushape.nets.weights import PRETRAINING, load_tensors, load_weights, read_about, save_weights
 from ushape.threads import Lanes
 from ushape.train.loop import train
 from ushape.train.pretrain import PretrainRecipe, hide, make_pretrain_recipe, pretrain, restoring_loss
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan, open_run, read_run
+from ushape.train.search import Search, open_search
 from ushape.train.start import start_network
 from ushape.train.steps import read_log
 
@@ -170,6 +174,64 @@ def test_a_test_patient_in_the_weights_stops_a_run(tmp_path: Path, plan: RunPlan
         open_run(tmp_path / "run", leaky)
     with Lanes(1) as lanes, pytest.raises(RunError, match=told):
         train(leaky, tmp_path / "other", lanes, CPU)
+
+
+def test_a_validation_patient_that_the_weights_were_trained_on_stops_a_run(
+    tmp_path: Path, plan: RunPlan, pretrained: Path
+):
+    leaky = replace(of(plan, pretrained), train=plan.train[1:], validation=plan.train[:1])
+    told = rf"trained on patient {plan.train[0].patient}, whom this run is validated on .*a leak.*validations, --val"
+    with pytest.raises(RunError, match=told):
+        open_run(tmp_path / "run", leaky)
+    with pytest.raises(RunError, match=told):
+        open_search(tmp_path / "search", leaky, Search(2, 1))
+    with Lanes(1) as lanes, pytest.raises(RunError, match=told):
+        train(leaky, tmp_path / "other", lanes, CPU)
+    open_run(tmp_path / "unseen", replace(leaky, validation=()))
+
+
+def test_a_validation_patient_on_whom_the_weights_were_chosen_stops_nothing(
+    tmp_path: Path, plan: RunPlan, pretrained: Path
+):
+    about = {"trained_on": [], "validated_on": plan.patients("validation")}
+    save_weights(tmp_path / "chosen.safetensors", load_weights_of(pretrained), about)
+    open_run(tmp_path / "run", of(plan, tmp_path / "chosen.safetensors"))
+
+
+@pytest.mark.parametrize("spelt", [str.lower, lambda name: name.replace("0", "O")])
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_patients_that_the_weights_know_are_found_however_spelt(
+    tmp_path: Path, plan: RunPlan, pretrained: Path, part: str, spelt: Callable[[str], str]
+):
+    about = {"trained_on": [spelt(name) for name in plan.patients(part)], "validated_on": []}
+    assert about["trained_on"] != plan.patients(part)
+    save_weights(tmp_path / "known.safetensors", load_weights_of(pretrained), about)
+    with pytest.raises(RunError, match=rf"trained on patient {about['trained_on'][0]}, whom this run is"):
+        open_run(tmp_path / "run", of(plan, tmp_path / "known.safetensors"))
+
+
+def load_weights_of(pretrained: Path) -> Network:
+    net = build(SPEC, 3, 3)
+    net.load_state_dict(load_tensors(pretrained / "weights.safetensors")[0])
+    return net
+
+
+@pytest.mark.parametrize("change", ["precision", "seed"])
+def test_what_would_come_out_otherwise_is_refused(
+    tmp_path: Path, phantom: Path, pretrained: Path, monkeypatch: pytest.MonkeyPatch, change: str
+):
+    fast = read_yaml(pretrained / "pretrain.yaml")["recipe"]["precision"]
+    assert fast == pick_precision("auto", CPU)
+    with Lanes(1) as lanes:
+        if change == "seed":
+            with pytest.raises(UshapeError, match="seed 300000000000 is out of range"):
+                pretrain(parse(SPEC), find_images(phantom)[:4], tmp_path / "new", RECIPE, 300_000_000_000, lanes, CPU)
+            assert not (tmp_path / "new").exists()
+            return
+        other = {"bf16": {}, "float32": {"avx512_bf16": True}}[fast]
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: other)
+        with pytest.raises(RunError, match=rf"recipe\.precision is {fast}, not .*--set precision={fast}"):
+            run(phantom, pretrained)
 
 
 @pytest.mark.parametrize("words", [["evaluate", "RUN", "--data", "DATA"], ["predict", "RUN", "DATA", "--out", "OUT"]])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,19 +11,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import torch
+from PIL import Image
 
 from ushape.data.phantom import write_phantom
 from ushape.data.rois import find_rois
-from ushape.errors import DataError, RecipeError, RunError
+from ushape.errors import LARGEST_SEED, DataError, RecipeError, RunError, UshapeError
 from ushape.files import read_yaml, write_yaml
 from ushape.nets.spec import parse
 from ushape.nets.weights import load_tensors
+from ushape.threads import Lanes
+from ushape.train.loop import train
 from ushape.train.places import DATA_AT
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan, open_run, read_run
 from ushape.train.start import began_trained, check_trainable, start_network
+
+RECIPE = Recipe(crop=48, batch=4, shards=2, steps=30, validations=4, tta="flips")
+"""The plan's."""
 
 CHANGES = {
     "spec": {"spec": parse("unet[width=4,levels=3]+residual")},
@@ -32,7 +41,15 @@ CHANGES = {
     "validation_data": {"validation_data": Path("elsewhere")},
     "mpp": {"mpp": 0.5},
     "rois": {"test": ()},
+    "recipe.precision": {"recipe": replace(RECIPE, precision="bf16")},
 }
+
+
+@pytest.fixture
+def own(phantom: Path, plan: RunPlan, tmp_path: Path) -> RunPlan:
+    """The plan on a copy of the phantom, to be spoilt."""
+    rois = find_rois(Path(shutil.copytree(phantom, tmp_path / "data")))
+    return replace(plan, data=tmp_path / "data", train=(*rois[:4],), validation=(rois[4],), test=(rois[5],))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -86,6 +103,54 @@ def test_a_setting_of_the_recipe_that_differs_is_named_with_both_values(tmp_path
         open_run(tmp_path / "run", replace(plan, recipe=replace(plan.recipe, weight_decay=0.5)))
 
 
+@pytest.mark.parametrize(("number", "part"), [(0, "train"), (4, "validation"), (5, "test")])
+@pytest.mark.parametrize("folder", ["masks", "rgbs_colorNormalized"])
+def test_changed_images_and_masks_are_noticed(tmp_path: Path, own: RunPlan, number: int, part: str, folder: str):
+    open_run(tmp_path / "run", own)
+    file = sorted((own.data / folder).iterdir())[number]
+    array = np.array(Image.open(file))
+    array[0, 0] = 2
+    Image.fromarray(array).save(file)
+    told = rf"run belongs to another run: its fingerprint\.{part} is .*choose another --out, or put back the images and"
+    with pytest.raises(RunError, match=told):
+        open_run(tmp_path / "run", own)
+    with pytest.raises(RunError, match=rf"run: its fingerprint\.{part} is not what it began with .*put that back"):
+        read_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["code", "scipy", "an-extra"])
+def test_other_versions_are_refused(tmp_path: Path, plan: RunPlan, name: str):
+    """The code is changed, or a library, while a study of hours is at work: later runs would be of another study."""
+    open_run(tmp_path / "run", plan)
+    there = read_yaml(tmp_path / "run" / "run.yaml")
+    write_yaml(tmp_path / "run" / "run.yaml", there | {"versions": there["versions"] | {name: "0.0.1"}})
+    with pytest.raises(RunError, match=rf"versions\.{name} is 0\.0\.1, not .*--out, or put back the version"):
+        open_run(tmp_path / "run", plan)
+    with pytest.raises(RunError, match=rf"versions\.{name} is not what it began with \(0\.0\.1, now .*put that back"):
+        read_run(tmp_path / "run")
+
+
+def test_another_precision_is_refused_with_what_to_do(tmp_path: Path, plan: RunPlan):
+    open_run(tmp_path / "run", replace(plan, recipe=replace(plan.recipe, precision="bf16")))
+    told = r"recipe\.precision is bf16, not float32.*on a machine that computes it so, there with --set precision=bf16"
+    with pytest.raises(RunError, match=told):
+        open_run(tmp_path / "run", replace(plan, recipe=replace(plan.recipe, precision="float32")))
+
+
+@pytest.mark.parametrize("seed", [-1, LARGEST_SEED + 1, 300_000_000_000])
+def test_a_seed_out_of_range_is_refused(plan: RunPlan, seed: int):
+    with pytest.raises(UshapeError, match=rf"seed {seed} is out of range: give 0 to {LARGEST_SEED}"):
+        replace(plan, seed=seed)
+
+
+def test_the_largest_seed_trains(tmp_path: Path, plan: RunPlan):
+    most = replace(plan, seed=LARGEST_SEED, spec=parse("unet[width=4,levels=2,dropout=0.1]"), test=(), validation=())
+    most = replace(most, recipe=replace(RECIPE, steps=1))
+    with Lanes(1) as lanes:
+        train(most, tmp_path / "run", lanes, torch.device("cpu"))
+    assert (tmp_path / "run" / "weights.safetensors").exists()
+
+
 def test_a_foreign_folder_is_refused_and_untouched(tmp_path: Path, plan: RunPlan):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
@@ -137,8 +202,6 @@ def test_a_run_whose_data_folder_is_gone_is_told(tmp_path: Path, plan: RunPlan):
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path):
-    from ushape.errors import UshapeError
-
     with pytest.raises(UshapeError, match=r"cannot read .*run\.yaml"):
         read_run(tmp_path)
 

@@ -125,6 +125,8 @@ def test_networks_that_know_a_patient_of_the_run_are_left_out(tmp_path: Path, sh
     open_run(tmp_path / "run", made)
     assert list(read_yaml(tmp_path / "run" / "run.yaml")["sources"]["teacher"]) == [str(file) for file in found]
     assert find_teachers(replace(made.recipe, teacher=str(found[0].parent)), [], []) == [found[0]]
+    otherwise = [patient.lower() for patient in made.patients("test")]
+    assert find_teachers(made.recipe, otherwise, made.patients("validation")) == found
 
 
 def test_none_left_is_an_error(tmp_path: Path, short: RunPlan, arm: Path):

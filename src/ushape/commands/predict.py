@@ -14,7 +14,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from operator import add
 
     from ushape.data.classes import grouping
-    from ushape.data.rois import find_rois, open_pixels
+    from ushape.data.rois import find_rois, in_both, open_pixels
     from ushape.files import write_json
     from ushape.nets.device import pick_device, pick_precision
     from ushape.nets.weights import patients_seen
@@ -45,7 +45,7 @@ def evaluate(options: argparse.Namespace) -> None:
         for name, matrix in matrices.items()
     }
     print_scores({"": made}, groups.id)
-    seen = {p for network in networks for p in patients_seen(network.about)} & {r.patient for r in rois}
+    seen = in_both([r.name for r in rois], [p for network in networks for p in patients_seen(network.about)])
     if seen:
         owner = "the network's" if len(networks) == 1 else "a network's"
         say(f"[bold]note[/]: {len(seen)} of these patients were in {owner} training or validation set")
@@ -54,7 +54,7 @@ def evaluate(options: argparse.Namespace) -> None:
             {"weights": str(path), "spec": network.net.spec.name, "seed": network.about["seed"]}
             for path, network in zip(options.weights, networks, strict=True)
         ]
-        head = {"grouping": groups.id, "tta": tta, "sigma": sigma, "networks": told, "seen_patients": sorted(seen)}
+        head = {"grouping": groups.id, "tta": tta, "sigma": sigma, "networks": told, "seen_patients": seen}
         write_json(options.json, head | made | {"rois": each})
 
 

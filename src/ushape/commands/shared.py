@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 
 def read_recipe(options: argparse.Namespace) -> Recipe:
-    """The recipe of --recipe, --set and --steps."""
+    """The recipe of --recipe, --set and --steps, its precision settled for --device.
+
+    A cluster's nodes tell for themselves whether they compute it (see `ushape.study.cluster`).
+    """
+    from dataclasses import replace
+
     from ushape.files import read_yaml
+    from ushape.nets.device import pick_device, pick_precision, training_precision
     from ushape.train.recipe import Recipe, make_recipe, read_settings, with_full_paths
 
     recipe = Recipe()
@@ -28,7 +34,9 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
         if "steps" in settings:
             raise RecipeError("--steps and --set steps= both set the steps: keep one of them")
         settings["steps"] = options.steps
-    return with_full_paths(make_recipe(settings, recipe, "--set"))
+    recipe = with_full_paths(make_recipe(settings, recipe, "--set"))
+    settle = pick_precision if getattr(options, "engine", "local") == "ray" else training_precision
+    return replace(recipe, precision=settle(recipe.precision, pick_device(options.device)))
 
 
 def show(rows: list[dict[str, Any]], table: Any, as_json: bool) -> None:

@@ -69,11 +69,17 @@ def _search(options: argparse.Namespace, recipe: Recipe) -> Search | None:
 
 def go_on(study: Study, folder: Path, jobs: int | None, device: str, engine: MakeEngine | None) -> None:
     """Do what is left of a study, then write and name its report."""
+    import torch
+
+    from ushape.nets.device import training_precision
     from ushape.study.runner import check_brought, run_study
     from ushape.study.tuning import tune_study
 
     if engine:
         check_brought(study)
+    else:
+        for recipe in study.recipes:
+            training_precision(recipe.precision, torch.device(device))  # refuses what would only be imitated here
     if study.search:
         say(
             f"learning rates: {study.search.trials} trials of {study.search.steps} steps for each arm in each fold, "

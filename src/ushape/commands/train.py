@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def train(options: argparse.Namespace) -> None:
     """Train one network."""
     from ushape.data.classes import grouping
-    from ushape.data.crops import check_sizes
+    from ushape.data.crops import check_annotated, check_sizes
     from ushape.data.rois import open_pixels
     from ushape.locks import holding
     from ushape.nets.device import pick_device
@@ -36,7 +36,9 @@ def train(options: argparse.Namespace) -> None:
     check_trainable([(spec, recipe)], len(grouping(recipe.grouping).classes))  # before anything is written
     plan = _plan(options, recipe)
     device = pick_device(options.device)
-    check_sizes([open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train], recipe.crop)
+    pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
+    check_sizes(pixels, recipe.crop)
+    check_annotated(pixels, grouping(recipe.grouping))
     _check_tissue(plan)
     open_run(options.out, plan)
     count = min(options.threads or cores(), recipe.shards)
@@ -53,7 +55,7 @@ def train(options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
     """The run that `train` was asked for: a fold of the data, or all of it, validated elsewhere or not at all."""
-    from ushape.data.rois import find_rois
+    from ushape.data.rois import find_rois, in_both
     from ushape.nets.spec import parse
     from ushape.train.run import RunPlan
 
@@ -63,11 +65,10 @@ def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
     test: list[Roi] = []
     if options.val:
         validation = find_rois(options.val, options.mpp)
-        both = sorted({r.patient for r in rois} & {r.patient for r in validation})
-        if both:
+        if both := in_both((r.name for r in validation), (r.name for r in rois)):
             raise DataError(
-                f"{options.val}: patient {both[0]} is in the training data too ({len(both)} in all): a leak; move "
-                "each patient's ROIs to one side"
+                f"{options.val}: patient {both[0]} is in the training data too ({len(both)} in all), perhaps spelt "
+                "otherwise: a leak; move each patient's ROIs to one side"
             )
     elif options.fold:
         fold = _fold(options, recipe)

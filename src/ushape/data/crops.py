@@ -37,6 +37,15 @@ def check_sizes(pixels: Sequence[Pixels], crop: int) -> None:
             )
 
 
+def check_annotated(pixels: Sequence[Pixels], grouping: Grouping) -> None:
+    """DataError where no pixel of any of the ROIs has a class."""
+    if not any(grouping.count(each.codes).any() for each in pixels):
+        raise DataError(
+            f"no pixel of {pixels[0].roi.mask.parent} belongs to a class of {grouping.id}: all of it is ignored; check "
+            "the masks"
+        )
+
+
 class Crops:
     """Crops of a set of ROIs. DataError where a ROI is smaller than a crop or no pixel has a class.
 
@@ -54,6 +63,7 @@ class Crops:
         self.pixels, self.grouping, self.settings, self.seed = list(pixels), grouping, settings, seed
         self.maps = maps
         check_sizes(self.pixels, settings.size)
+        check_annotated(self.pixels, grouping)
         patients = sorted({p.roi.patient for p in self.pixels})
         self._rois_of = [[i for i, p in enumerate(self.pixels) if p.roi.patient == q] for q in patients]
         self._places = self._index()
@@ -129,11 +139,6 @@ class Crops:
                     by_patient.append((np.concatenate(rows), sum(counts)))
             if by_patient:
                 found.append(by_patient)
-        if not found:
-            raise DataError(
-                f"no pixel of {self.pixels[0].roi.mask.parent} belongs to a class of {self.grouping.id}: "
-                "all of it is ignored; check the masks"
-            )
         return found
 
     def _pixels_of(self, label: int, roi: int) -> tuple[NDArray[np.int32], int]:

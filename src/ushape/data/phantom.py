@@ -36,7 +36,7 @@ from ushape.data.tissue import (
     Look,
     Scene,
 )
-from ushape.errors import DataError, RunError
+from ushape.errors import LARGEST_SEED, DataError, RunError
 from ushape.files import cannot_write, replacing
 
 VERSION = 1
@@ -75,8 +75,10 @@ def phantom_roi(
 
 
 def _check(seed: int, patient: int, size: int, mpp: float) -> None:
-    if seed < 0 or patient < 0:
-        raise DataError(f"phantom: seed {seed} and patient {patient} must be 0 or more")
+    if not 0 <= seed <= LARGEST_SEED or patient < 0:
+        raise DataError(
+            f"phantom: seed {seed} and patient {patient} must be 0 or more, the seed {LARGEST_SEED} at most"
+        )
     if patient > 9999:
         raise DataError(f"phantom: patient {patient} does not fit the four digits of a name; use 0 to 9999")
     if size < 64:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from ushape.data.classes import CODES
 from ushape.data.stain import normalise as normalised
 from ushape.errors import DataError
-from ushape.files import cache_folder, replacing
+from ushape.files import cache_folder, content_hash, replacing, write_text
 
 IMAGE_FOLDERS = ("rgbs_colorNormalized", "images")
 MASK_FOLDER = "masks"
@@ -134,11 +134,24 @@ def twice_spelt(names: Iterable[str]) -> list[tuple[str, str]]:
     seen: dict[str, str] = {}
     pairs = []
     for name in names:
-        plain = _plain(name)[:10] if _plain(name).startswith("TCGA") else _plain(patient_of(name), "-")
-        first = seen.setdefault(plain, patient_of(name))
+        first = seen.setdefault(patient_key(name), patient_of(name))
         if first != patient_of(name) and (first, patient_of(name)) not in pairs:
             pairs.append((first, patient_of(name)))
     return pairs
+
+
+def patient_key(name: str) -> str:
+    """What the spellings of one patient have in common (see `twice_spelt`), from a patient's or a ROI's name."""
+    return _plain(name)[:10] if _plain(name).startswith("TCGA") else _plain(patient_of(name), "-")
+
+
+def in_both(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """The patients of some names who are among those of others too, however they are spelt there; sorted.
+
+    names, others: of patients or ROIs.
+    """
+    keys = {patient_key(other) for other in others}
+    return sorted({patient_of(name) for name in names if patient_key(name) in keys})
 
 
 def _plain(name: str, between: str = "") -> str:
@@ -229,15 +242,22 @@ def resample_mask(mask: Image.Image, mpp: float, to: float) -> Bytes:
     return np.asarray(mask.resize(size, Image.Resampling.NEAREST) if size != mask.size else mask)
 
 
-def fingerprint(rois: list[Roi]) -> str:
-    """SHA-256 over names and file contents of images and masks: two folders with equal ROIs have equal ones."""
-    digest = hashlib.sha256()
-    for roi in rois:
-        digest.update(roi.name.encode())
-        for path in (roi.image, roi.mask):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+def fingerprint(rois: Sequence[Roi]) -> str:
+    """SHA-256 over names and file contents of images and masks: two folders with equal ROIs have equal ones.
+
+    Kept in the cache: files are read again only when one of them has changed.
+    """
+    stats = [(roi.name, path.resolve(), path.stat()) for roi in rois for path in (roi.image, roi.mask)]
+    told = [(name, str(path), s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, path, s in stats]
+    kept = cache_folder() / f"{hashlib.sha256(repr(told).encode()).hexdigest()[:24]}-fingerprint.txt"
+    if not kept.is_file():
+        digest = hashlib.sha256()
+        for roi in rois:
+            digest.update(roi.name.encode())
+            for path in (roi.image, roi.mask):
+                digest.update(bytes.fromhex(content_hash(path)))
+        write_text(kept, digest.hexdigest())
+    return kept.read_text()
 
 
 def _cache_files(roi: Roi, mpp: float, normalise: str) -> tuple[Path, Path]:

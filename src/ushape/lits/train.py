@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ushape import __version__
-from ushape.errors import RunError, SpecError
+from ushape.errors import RunError, SpecError, check_seed
 from ushape.files import cannot_write, read_json, remove_parts
 from ushape.lits.crops import Crops
 from ushape.lits.prepare import open_prepared
 from ushape.lits.recipe import CLASS_WEIGHTS, STAGES, Recipe, Stage
 from ushape.locks import holding
-from ushape.nets.device import autocast, pick_precision
+from ushape.nets.device import autocast, pick_precision, training_precision
 from ushape.nets.parts.plain import seed_dropout
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import save_weights
@@ -48,6 +49,7 @@ def train_cascade(
     `progress` hears of the steps of both networks together. RunError where the folder is another run's, a loss is not
     finite, or the disk is full; DataError where `data` is not prepared.
     """
+    recipe = replace(recipe, precision=training_precision(recipe.precision, device))
     cases = {stage: open_prepared(data, stage) for stage in STAGES}
     content = {
         "ushape": __version__,
@@ -55,7 +57,7 @@ def train_cascade(
         "cases": [case.name for case in cases["liver"]],
         "fingerprint": read_json(data / "prepared.json")["fingerprint"],
         "recipe": recipe.to_dict(),
-        "seed": seed,
+        "seed": check_seed(seed),
     }
     claim(folder, folder / "lits.yaml", content, "run")
     done = 0

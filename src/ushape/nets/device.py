@@ -39,6 +39,19 @@ def pick_precision(wanted: Precision, device: torch.device) -> Literal["float32"
     return "bf16" if fast else "float32"
 
 
+def training_precision(wanted: Precision, device: torch.device) -> Literal["float32", "bf16"]:
+    """As `pick_precision`, for what may go on on other machines: written down with it, so that it never changes.
+
+    RunError where bfloat16 is wanted and the device would only imitate it, slowly and with other roundings.
+    """
+    if wanted == "bf16" and pick_precision("auto", device) != "bf16":
+        raise RunError(
+            f"precision=bf16: this {device.type} does not compute bfloat16 itself: go on on a machine that does, or "
+            "begin anew with --set precision=float32"
+        )
+    return pick_precision(wanted, device)
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """Autocast to bfloat16 where `precision` says so; the state belongs to the calling thread.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ushape.data.rois import find_rois, fingerprint
 from ushape.errors import RunError
 from ushape.files import read_json, write_json
 from ushape.locks import holding
+from ushape.nets.device import training_precision
 from ushape.nets.spec import parse
 from ushape.study.pool import Job, State, last_step, run_jobs
 from ushape.study.statistics import mean_interval
@@ -88,7 +89,8 @@ def sweep(
     """
     if seeds < 2:
         raise RunError(f"--seeds {seeds}: an interval over seeds needs at least 2")
-    recipe = Recipe(**{**RECIPE.to_dict(), "steps": steps})
+    precision = training_precision(RECIPE.precision, torch.device(device))
+    recipe = replace(RECIPE, steps=steps, precision=precision)
     points, todo = [], []
     with ExitStack() as held:
         for folder in data:

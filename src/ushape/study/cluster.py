@@ -55,8 +55,8 @@ class _Remote:
 class Cluster:
     """The nodes of the Ray cluster at an address; `at_once` jobs, or one a core (one a GPU where that is the device).
 
-    RunError where there is no such cluster, or where a node's versions are not the ones here. Ray holds back a job
-    until a node has the memory that it is expected to need.
+    RunError where there is no such cluster, or where a node's versions are not the ones here, or it does not compute
+    a job's precision. Ray holds back a job until a node has the memory that it is expected to need.
     """
 
     def __init__(self, address: str, at_once: int | None, device: str) -> None:
@@ -90,7 +90,7 @@ class Cluster:
             memory=min(self._needs.of(job.kind), largest),
             max_restarts=0,
         ).remote()
-        self._remotes[job] = _Remote(node, node.meet.remote(), held=held)
+        self._remotes[job] = _Remote(node, node.meet.remote(job.precision, self.device), held=held)
 
     def ended(self, seconds: float) -> list[Ended]:
         until = time.monotonic() + seconds
@@ -156,6 +156,11 @@ class Cluster:
                     f"a node of the cluster has {name} {there.get(name)}, but here it is {version}: install the same "
                     "on all nodes"
                 )
+        if there["precision"] != job.precision:
+            raise RunError(
+                f"a node of the cluster does not compute {job.precision} itself, in which {job.folder} is computed: "
+                "take that node out of the cluster, or begin another study with --set precision=float32"
+            )
         data = {}
         for folder in job.data:
             key, files = self._rois(folder)

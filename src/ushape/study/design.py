@@ -104,6 +104,11 @@ class Study:
         """The network of each arm; one that differs in its recipe alone stands here again."""
         return tuple(arm.spec for arm in self.given)
 
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The recipe of each arm, but for a learning rate that is looked for."""
+        return tuple(replace(self.recipe, **dict(arm.changes)) for arm in self.given)
+
     @cached_property
     def rois(self) -> tuple[Roi, ...]:
         """All ROIs, as they were found on first use: a study has many runs over the same ones."""
@@ -150,6 +155,8 @@ def parse_arm(text: str, recipe: Recipe) -> Arm:
             raise RecipeError(f"{text}: {SHARED[key]}: give {key} to the whole study, by --set {key}={value}")
         if key in PATHS and value not in WORDS:
             raise RecipeError(f"{text}: an arm has no path for itself: give it to the whole study, by --set {key}=")
+        if key == "precision" and value == "auto":
+            raise RecipeError(f"{text}: an arm's precision is the same on all machines: give float32 or bf16")
         if value == getattr(recipe, key):
             raise RecipeError(f"{text}: {key}={told(value)} is what the study has anyway: leave it out")
     spec, own = parse(name), replace(recipe, **changed)  # which refuses values that do not go together

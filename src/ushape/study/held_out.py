@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ushape.data.rois import in_both
 from ushape.errors import RunError
 from ushape.nets.spec import from_dict
 from ushape.nets.weights import check_of_tissue, patients_seen, read_about, weights_file
@@ -80,7 +81,7 @@ def _of_study(folder: Path, patients: Collection[str]) -> list[Arm]:
     for (arm, fold, seed), place in places.items():
         file = weights_file(place)
         tested = set(study.folds[fold - 1].test) & set(patients)
-        if seen := sorted(tested & patients_seen(read_about(file))):
+        if seen := in_both(tested, patients_seen(read_about(file))):
             raise RunError(f"{file}: was trained on {seen[0]}, whom its fold tests: train the study again")
         seeds.setdefault((arm, seed), {}).update(dict.fromkeys(sorted(tested), file))
     return [
@@ -92,7 +93,7 @@ def _of_study(folder: Path, patients: Collection[str]) -> list[Arm]:
 def _alone(path: Path, patients: Collection[str]) -> Arm:
     about = read_about(path)
     check_of_tissue(path, about)
-    unseen = sorted(set(patients) - patients_seen(about))
+    unseen = sorted(set(patients).difference(in_both(patients, patients_seen(about))))
     return Arm(from_dict(about["spec"]).name, path, (dict.fromkeys(unseen, weights_file(path)),))
 
 

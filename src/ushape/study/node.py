@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +39,10 @@ class Look:
     present: tuple[str, ...]
 
 
+ASK = "import sys, torch, ushape.nets.device as d; print(d.pick_precision('auto', torch.device(sys.argv[1])))"
+"""Python that prints the precision that a device computes fast."""
+
+
 def here() -> dict[str, str]:
     """Versions of all that decides a result, and of what nodes say to each other."""
     return versions() | {"study's code": code(["study"])}
@@ -45,9 +51,12 @@ def here() -> dict[str, str]:
 class Node:
     """A node's part of one job. Its methods are called from another machine, one at a time."""
 
-    def meet(self) -> dict[str, str]:
-        """The versions here."""
-        return here()
+    def meet(self, precision: str, device: str) -> dict[str, str]:
+        """The versions here, and the `precision` of a job here: float32 where bf16 would only be imitated."""
+        if precision == "bf16":
+            asked = subprocess.run([sys.executable, "-c", ASK, device], capture_output=True, text=True, check=True)
+            precision = asked.stdout.strip()
+        return here() | {"precision": precision}
 
     def missing(self, key: str, files: dict[str, int]) -> list[str]:
         """Which files (name -> bytes) of a data folder, known by `key`, are not in this node's cache."""

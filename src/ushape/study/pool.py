@@ -7,7 +7,6 @@ gone. What is finished is never run again. `ushape.study.cluster` is the engine 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -25,7 +24,6 @@ from ushape.interrupts import PARENT
 from ushape.study.memory import RESERVE, Needs, available, own_memory
 from ushape.threads import cores
 from ushape.train.places import LOG
-from ushape.versions import BEGAN, versions
 
 TICK = 0.02
 """Seconds between two looks whether a process has ended."""
@@ -38,7 +36,7 @@ class Job:
     """`python -m module folder plugins...`; `result` is the file in the folder that is there when it is finished.
 
     `data`: folders of ROIs that the job reads, for engines that must bring them to another machine. `kind`: jobs of
-    one kind need about the same memory.
+    one kind need about the same memory. `precision`: what the machine has to compute (`float32`: any does).
     """
 
     folder: Path
@@ -47,6 +45,7 @@ class Job:
     plugins: tuple[Path, ...] = ()
     data: tuple[Path, ...] = ()
     kind: str = ""
+    precision: str = "float32"
 
     @property
     def finished(self) -> bool:
@@ -168,7 +167,6 @@ class Local:
         self.at_once, self.device = at_once or (cores() if device == "cpu" else 1), device
         self.note = ""
         self._needs = Needs()
-        self._began = {BEGAN: json.dumps(versions())}
         self._working: dict[Job, Process] = {}
         self._stopped: set[Job] = set()
 
@@ -190,7 +188,7 @@ class Local:
         return free >= need
 
     def start(self, job: Job) -> None:
-        self._working[job] = Process(job, job.folder, job.plugins, self.device, self._began)
+        self._working[job] = Process(job, job.folder, job.plugins, self.device)
 
     def ended(self, seconds: float) -> list[Ended]:
         if len(self._working) > 1 and available() < RESERVE / 2 and not self._stopped:

@@ -77,7 +77,7 @@ class Sweep:
             "ushape": __version__,
             "arms": {arm.name: [content_hash(file) for file in arm.files] for arm in self.arms},
             "data": str(self.data.resolve()),
-            "fingerprint": fingerprint(list(self.rois)),
+            "fingerprint": fingerprint(self.rois),
             "tta": self.tta,
             "degradations": {kind.name: list(kind.strengths) for kind in KINDS.values()},
         }
@@ -105,7 +105,7 @@ def run_sweep(
     `watch` gets how many of `sweep.units` are done, and what is at work. RunError where the folder is another's.
     """
     groups, file = sweep.grouping, folder / "robustness.yaml"
-    claim(folder, file, sweep.to_dict(), "robustness test")
+    claim(folder, file, sweep.to_dict() | {"precision": pick_precision("auto", device)}, "robustness test")
     with holding(file):
         remove_parts(folder)
         done = finished(sweep, folder)

@@ -26,9 +26,9 @@ def run_study(
     plugins = tuple(files(study.specs))
     todo = []
     for run in study.runs():
-        where = folder / study.run_folder(*run)
-        open_run(where, study.plan(*run))
-        todo.append(Job(where, "ushape.train.run", RESULT, plugins, (study.data,), kind=run[0]))
+        where, plan = folder / study.run_folder(*run), study.plan(*run)
+        open_run(where, plan)
+        todo.append(Job(where, "ushape.train.run", RESULT, plugins, (study.data,), run[0], plan.recipe.precision))
     run_jobs(todo, folder, jobs, watch, device, interval, make_engine)
 
 

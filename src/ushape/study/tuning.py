@@ -45,9 +45,9 @@ def tune_study(
     plugins = tuple(files(study.specs))
     jobs = []
     for arm, fold in searches(study):
-        where = folder / search_folder(arm, fold)
-        open_search(where, replace(study, search=None).plan(arm, fold, 0), study.search)
-        jobs.append(Job(where, "ushape.train.search", CHOICE, plugins, (study.data,), kind=arm))
+        where, plan = folder / search_folder(arm, fold), replace(study, search=None).plan(arm, fold, 0)
+        open_search(where, plan, study.search)
+        jobs.append(Job(where, "ushape.train.search", CHOICE, plugins, (study.data,), arm, plan.recipe.precision))
     run_jobs(jobs, folder, at_once, watch, device, interval, make_engine)
     return replace(study, rates={key: float(_choice(folder, *key)["rate"]) for key in searches(study)})
 

@@ -11,7 +11,7 @@ Resumes to the same bits, as `ushape.train.loop` does, and takes the same steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,10 +23,10 @@ from torch import Tensor
 from ushape import __version__
 from ushape.data.augment import CropSettings
 from ushape.data.images import ImageCrops, Picture, fingerprint, open_images
-from ushape.errors import RunError, SpecError
+from ushape.errors import RunError, SpecError, check_seed
 from ushape.files import cannot_write, remove_parts
 from ushape.locks import holding
-from ushape.nets.device import Precision
+from ushape.nets.device import Precision, training_precision
 from ushape.nets.plugin import hashes
 from ushape.nets.spec import Spec
 from ushape.nets.unet import build
@@ -100,7 +100,8 @@ def pretrain(
     RunError where the folder is another's, the loss is not finite or the disk is full; SpecError where the network
     scores a smaller area than the image; DataError where an image is too small or damaged.
     """
-    net = build(spec, 3, 3, seed)
+    recipe = replace(recipe, precision=training_precision(recipe.precision, device))
+    net = build(spec, 3, 3, check_seed(seed))
     if net.shrink:
         raise SpecError(f"{spec.name}: pretraining needs an image of the crop's size: use padding=same")
     images = open_images(pictures, recipe.mpp, recipe.normalise)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ushape import __version__
-from ushape.data.rois import Roi, find_rois
-from ushape.errors import RunError, UshapeError
+from ushape.data.rois import Roi, find_rois, fingerprint
+from ushape.errors import RunError, UshapeError, check_seed
 from ushape.files import read_yaml, write_text, write_yaml
 from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
@@ -23,7 +22,7 @@ from ushape.nets.spec import Spec, from_dict
 from ushape.train.places import at_hand
 from ushape.train.recipe import Recipe, make_recipe
 from ushape.train.sources import sources
-from ushape.versions import check_versions
+from ushape.versions import versions
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +33,15 @@ PARTS = ("train", "validation", "test")
 
 FAILURE = "error.txt"
 """What a run that failed leaves in its folder: why, in a line. Gone when it is started again."""
+
+REMEDIES = {
+    "fingerprint": "put back the images and masks with which it began",
+    "images": "put back the images with which it began",
+    "versions": "put back the version with which it began",
+    "recipe.precision": "go on on a machine that computes it so, there with --set precision={old}",
+    "precision": "go on on a machine that computes {old}",
+}
+"""What to do, but for choosing another folder, where a key is not what a folder began with; {old}: what it was."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,9 @@ class RunPlan:
     validation_data: Path | None = None
     mpp: float | None = None
 
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+
     def patients(self, part: str) -> list[str]:
         """Patients of `train`, `validation` or `test`, sorted."""
         return sorted({roi.patient for roi in getattr(self, part)})
@@ -61,7 +72,6 @@ class RunPlan:
     def to_dict(self) -> dict[str, Any]:
         """Plain data that identifies the run: equal dictionaries are the same run."""
         return {
-            "ushape": __version__,
             "name": self.spec.name,
             "plugins": hashes([self.spec]),
             "spec": self.spec.to_dict(),
@@ -72,6 +82,8 @@ class RunPlan:
             "mpp": self.mpp,
             "sources": sources(self.recipe, self.patients("test"), self.patients("validation"), self.mpp),
             "rois": {part: [roi.name for roi in getattr(self, part)] for part in PARTS},
+            "fingerprint": {part: fingerprint(getattr(self, part)) for part in PARTS},
+            "versions": versions(),
         }
 
 
@@ -90,9 +102,10 @@ def claim(folder: Path, file: Path, content: dict[str, Any], kind: str) -> None:
         there = read_yaml(file)
         if there != content:
             key, old, new = _difference(there, content)
+            remedy = REMEDIES.get(key) or REMEDIES.get(key.split(".")[0], "repeat the command that began it")
             raise RunError(
                 f"{folder} belongs to another {kind}: its {key} is {_short(old)}, not {_short(new)}: choose another "
-                "--out, or repeat the command that began it"
+                f"--out, or {remedy.format(old=old)}"
             )
     elif folder.exists() and not is_empty(folder):
         raise RunError(f"{folder} exists and is no {kind} of ushape: choose another --out, or empty it")
@@ -101,7 +114,10 @@ def claim(folder: Path, file: Path, content: dict[str, Any], kind: str) -> None:
 
 
 def read_run(folder: Path) -> RunPlan:
-    """The plan of a run's folder; RunError or DataError where it or its ROIs are gone."""
+    """The plan of a run's folder, to go on with it.
+
+    RunError or DataError where it or its ROIs are gone, or ROIs, sources or versions are not those that it began with.
+    """
     data = read_yaml(folder / "run.yaml")
     try:
         folders = {"train": at_hand(data["data"]), "test": at_hand(data["data"])}
@@ -117,11 +133,14 @@ def read_run(folder: Path) -> RunPlan:
             mpp=data["mpp"],
             **parts,
         )
-        told, there = data["sources"], plan.to_dict()["sources"]
+        there = plan.to_dict()
+        told, now = (
+            each["sources"] | {key: each[key] for key in ("fingerprint", "versions")} for each in (data, there)
+        )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.yaml'}: is no run of ushape, or its ROIs are gone ({error!r})") from error
-    if told != there:
-        key, old, new = _difference(told, there)
+    if told != now:
+        key, old, new = _difference(told, now)
         raise RunError(
             f"{folder}: its {key} is not what it began with ({_short(old)}, now {_short(new)}): put that back, or "
             "begin another run"
@@ -161,7 +180,6 @@ def work(job: Callable[[Path, Lanes, torch.device], None]) -> None:
     folder, *plugins = Path(sys.argv[1]), *sys.argv[2:]
     try:
         stop_with_parent()
-        check_versions()
         for file in plugins:
             load_plugin(file)
         with holding(folder / "run.yaml"), Lanes(1) as lanes:

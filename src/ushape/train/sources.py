@@ -1,4 +1,4 @@
-"""What a run starts from or learns from beside its ROIs, and the guard that no patient it is tested on is in it."""
+"""What a run starts from or learns from beside its ROIs, and the guard that no patient it is judged by is in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from ushape.data.classes import grouping
 from ushape.data.images import find_images, fingerprint
+from ushape.data.rois import in_both
 from ushape.errors import DataError, RunError
 from ushape.files import content_hash
 from ushape.nets.weights import PRETRAINING, read_about, weights_file
@@ -25,14 +26,13 @@ def sources(recipe: Recipe, test: Patients, validation: Patients, mpp: float | N
     found: dict[str, Any] = {}
     if recipe.pretrained not in WORDS:
         file = weights_file(Path(recipe.pretrained))
-        _refuse_known(file, read_about(file), test)
+        _refuse_known(file, read_about(file), test, validation)
         found["pretrained"] = content_hash(file)
     if recipe.teacher != "none":
         found["teacher"] = {str(file): content_hash(file) for file in find_teachers(recipe, test, validation)}
     if recipe.unlabelled != "none":
         images = find_images(Path(recipe.unlabelled), mpp)
-        both = sorted({image.patient for image in images} & {*test, *validation})
-        if both:
+        if both := in_both((image.name for image in images), (*test, *validation)):
             raise DataError(
                 f"{recipe.unlabelled}: has images of patient {both[0]}, whom this run is tested or validated on "
                 f"({len(both)} in all): a leak; move their images away"
@@ -52,7 +52,8 @@ def find_teachers(recipe: Recipe, test: Patients, validation: Patients) -> list[
     kept = [
         file
         for file, about in abouts.items()
-        if not {*about.get("trained_on", ())} & {*test, *validation} and not {*about.get("validated_on", ())} & {*test}
+        if not in_both(about.get("trained_on", ()), (*test, *validation))
+        and not in_both(about.get("validated_on", ()), test)
     ]
     if not kept:
         raise RunError(
@@ -86,12 +87,18 @@ def _weights_below(path: Path) -> list[Path]:
     return files
 
 
-def _refuse_known(file: Path, about: dict[str, Any], test: Patients) -> None:
-    both = sorted({*about.get("trained_on", ()), *about.get("validated_on", ())} & {*test})
-    if both:
+def _refuse_known(file: Path, about: dict[str, Any], test: Patients, validation: Patients) -> None:
+    trained, chosen = about.get("trained_on", ()), about.get("validated_on", ())
+    if both := in_both((*trained, *chosen), test):
         raise RunError(
             f"{file}: was trained on patient {both[0]}, whom this run is tested on ({len(both)} in all): a leak; give "
             "weights that were made without the test patients"
+        )
+    if both := in_both(trained, validation):
+        raise RunError(
+            f"{file}: was trained on patient {both[0]}, whom this run is validated on ({len(both)} in all): a leak; "
+            "give weights that were made without the validation patients, or leave out what looks at them "
+            "(validations, --val, --tune)"
         )
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from ushape.cli import main
 from ushape.errors import RunError
 from ushape.locks import holding
+from ushape.nets.device import pick_precision
 from ushape.reproduce.unet2015 import reproduction
 from ushape.reproduce.unet2015.reproduction import Question, reproduce
 from ushape.reproduce.unet2015.settings import Settings
@@ -73,6 +74,16 @@ def test_another_question_is_refused(folder: Path, question: Question, stack: St
         reproduce(replace(question, settings=replace(question.settings, steps=3)), stack, folder, CPU)
     with pytest.raises(RunError, match="another reproduction: its slices"):
         reproduce(question, replace(stack, fingerprint="sha256:0"), folder, CPU)
+
+
+def test_another_precision_is_refused(
+    folder: Path, question: Question, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = pick_precision("auto", CPU)
+    other = {"bf16": {}, "float32": {"avx512_bf16": True}}[fast]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: other)
+    with pytest.raises(RunError, match=rf"its precision is {fast}, not .*go on on a machine that computes {fast}"):
+        reproduce(question, stack, folder, CPU)
 
 
 def test_one_process_at_a_time(folder: Path, question: Question, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

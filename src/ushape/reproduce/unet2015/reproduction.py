@@ -15,6 +15,7 @@ from PIL import Image
 from ushape import __version__
 from ushape.files import read_json, replacing, write_json
 from ushape.locks import holding
+from ushape.nets.device import pick_precision
 from ushape.nets.unet import Network
 from ushape.nets.weights import read_about
 from ushape.reproduce.unet2015.loop import fit
@@ -73,7 +74,8 @@ def reproduce(
     RunError where the folder holds another reproduction, or another process is at work in it.
     """
     file = folder / "reproduction.yaml"
-    claim(folder, file, question.to_dict() | {"slices": stack.fingerprint}, "reproduction")
+    told = {"slices": stack.fingerprint, "precision": pick_precision("auto", device)}
+    claim(folder, file, question.to_dict() | told, "reproduction")
     with holding(file):
         return _reproduced(question, stack, folder, device, watch)
 

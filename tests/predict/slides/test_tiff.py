@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -253,7 +254,7 @@ def test_a_damaged_header_is_a_data_error(write_tiff: WriteTiff, picture: Pictur
 # ---- damaged tiles -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("compression", ["deflate", "lzw", "JPEG2000", "jpeg"])
+@pytest.mark.parametrize("compression", ["deflate", "lzw", "JPEG2000", "jpeg", "png", "jpegxl", "lzma"])
 @pytest.mark.parametrize("keep", [0.0, 0.6])
 def test_a_damaged_tile_is_unreadable_and_its_neighbours_are_not(
     write_tiff: WriteTiff, picture: Picture, damage: Damage, compression: str, keep: float
@@ -264,6 +265,30 @@ def test_a_damaged_tile_is_unreadable_and_its_neighbours_are_not(
         with pytest.raises(Unreadable, match=r"a\.tif: the tile at row 1, column 1, level 0 is damaged"):
             slide.read(0, 0, 0, 70, 70)
         assert np.abs(slide.read(0, 0, 0, 64, 200).astype(int) - image[:64]).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.EIO, "Input/output error"), r"cannot be read \(Input/output error\): repeat the command once"),
+        (OSError(errno.ESTALE, "Stale file handle"), r"cannot be read \(Stale file handle\)"),
+        (MemoryError(), "no memory to decode the tile at row 1, column 1, level 0: .* fewer --jobs"),
+    ],
+)
+def test_a_tile_that_is_not_at_fault_is_no_damaged_one(
+    write_tiff: WriteTiff, picture: Picture, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise error
+
+    image = picture(200, 200)
+    with opened(write_tiff("a.tif", [image], **AT)) as slide:
+        with monkeypatch.context() as patched:
+            patched.setattr(TiffSlide, "_bytes", fails)
+            with pytest.raises(DataError, match=rf"a\.tif: .*{message}") as told:
+                slide.read(0, 70, 70, 1, 1)
+        assert not isinstance(told.value, Unreadable)
+        assert np.array_equal(whole(slide), image)
 
 
 def test_a_tile_that_claims_to_be_enormous_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,10 @@ class TiffSlide(Slide):
         self._tiff.close()
 
     def _tile(self, level: int, row: int, column: int) -> Bytes:
-        """A tile or strip, uint8 [h, w, channels], cut to the level; Unreadable where it cannot be decoded."""
+        """A tile or strip, uint8 [h, w, channels], cut to the level; Unreadable where it cannot be decoded.
+
+        DataError where the disk, the network or the memory fails: the tile may be as good as ever.
+        """
         key = level, row, column
         with self._lock:
             found = self._cache.get(key)
@@ -108,6 +111,7 @@ class TiffSlide(Slide):
         width = min(width, at.width - column * at.tile_width)
         planes = page.samplesperpixel if page.planarconfig == 2 else 1
         parts = []
+        where = f"the tile at row {row}, column {column}, level {level}"
         for plane in range(planes):
             index = (plane * rows + row) * columns + column
             try:
@@ -116,9 +120,17 @@ class TiffSlide(Slide):
                 part = self._decoders[level](data, index, **_tables(page))[0]
                 if part is not None and part[0, :height, :width].shape[:2] != (height, width):
                     raise ValueError(f"it decodes to {part.shape[2]} x {part.shape[1]} px")
+            except OSError as error:  # no codec says this of damaged bytes
+                raise DataError(
+                    f"{self.path}: {where} cannot be read ({error.strerror or error}): repeat the command once the "
+                    "file can be read"
+                ) from error
+            except MemoryError as error:
+                raise DataError(
+                    f"{self.path}: there is no memory to decode {where}: repeat the command with fewer --jobs"
+                ) from error
             except Exception as error:  # whatever a codec says of damaged bytes
-                where = f"row {row}, column {column}, level {level}"
-                raise Unreadable(f"{self.path}: the tile at {where} is damaged ({_line(error)})") from error
+                raise Unreadable(f"{self.path}: {where} is damaged ({_line(error)})") from error
             if part is None:  # a sparse file: never scanned
                 part = np.full((1, height, width, page.samplesperpixel // planes), WHITE, np.uint8)
             parts.append(part[0, :height, :width])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from ushape.commands.shared import Bar, console, say
@@ -22,16 +23,11 @@ def prepare(options: argparse.Namespace) -> None:
     """Check a folder and make the arrays that training reads."""
     from ushape.lits.folder import find_cases
     from ushape.lits.prepare import prepare as prepare_folder
-    from ushape.lits.prepare import unplaced
 
-    with Bar("volumes", len(find_cases(options.data))) as advance:
+    cases = find_cases(options.data)
+    with Bar("volumes", len(cases)) as advance:
         names = prepare_folder(options.data, options.out, advance)
-    if lost := unplaced(options.out):
-        say(
-            f"note: the headers of {len(lost)} volumes do not place them in space (number {', '.join(lost)}): their "
-            "voxels are taken as cubes of 1 mm, and distances in them are as wrong as that is",
-            markup=False,
-        )
+    _note_unplaced([case.volume for case in cases])
     say(f"prepared {len(names)} volumes: {options.out}", markup=False)
 
 
@@ -67,6 +63,7 @@ def predict(options: argparse.Namespace) -> None:
     with Lanes(options.threads or cores()) as lanes, Bar("% of a volume", 100 * len(outs)) as advance:
         cascade = Cascade(options.run, pick_device(options.device), lanes)
         cascade.predict_all(outs, options.out, lambda share: advance(int(100 * len(outs) * share)))
+    _note_unplaced(paths)
     say(f"labels of {len(outs)} volumes: {options.out}", markup=False)
 
 
@@ -78,8 +75,10 @@ def score(options: argparse.Namespace) -> None:
     from ushape.lits.score import ORGANS, each_case, score_folder, summary
 
     folders = [options.predicted, *([options.against] if options.against else [])]
-    with Bar("volumes", len(find_cases(options.data)) * len(folders)) as advance:
+    cases = find_cases(options.data)
+    with Bar("volumes", len(cases) * len(folders)) as advance:
         scores = [score_folder(options.data, folder, advance) for folder in folders]
+    _note_unplaced([case.volume for case in cases])
     for folder, made in zip(folders, scores, strict=True):
         _show(str(folder), summary(made))
     content: dict[str, object] = {"data": str(options.data), "predicted": str(options.predicted)}
@@ -97,6 +96,17 @@ def score(options: argparse.Namespace) -> None:
             )
     if options.json:
         write_json(options.json, content)
+
+
+def _note_unplaced(volumes: Sequence[Path]) -> None:
+    from ushape.lits.volumes import is_placed
+
+    if lost := [path.name for path in volumes if not is_placed(path)]:
+        say(
+            f"note: the headers of {len(lost)} volumes do not place them in space ({', '.join(lost)}): their "
+            "voxels are taken as cubes of 1 mm, and distances in them are as wrong as that is",
+            markup=False,
+        )
 
 
 def _show(title: str, made: dict[str, dict[str, object]]) -> None:

@@ -26,8 +26,9 @@ class Claim:
 
 
 def choose_mpp(path: Path, claim: Claim | None, flag: float | None) -> tuple[float, str]:
-    """µm per px and where it stands. DataError where nothing says it, one cannot be right, two contradict, or pixels are
-    not square.
+    """µm per px and where it stands.
+
+    DataError where nothing says it, one cannot be right, two contradict, or pixels are not square.
 
     The file comes first, then `_MPP-0.2500` in its name, then the flag. A name may correct the tags of a plain TIFF,
     which many programs fill with the size of a print; nothing may correct a scanner.

@@ -190,6 +190,25 @@ def test_the_table_is_of_all_finished_slides(tmp_path: Path) -> None:
     assert [Path(row["slide"]).name for row in rows] == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("content", ['{"tool": "another"}', "[1]", "no JSON", '{"settings": 1, "slide": {}}'])
+def test_provenance_of_other_programs_is_passed_over_but_in_the_slide_s_own_folder(
+    tmp_path: Path, content: str
+) -> None:
+    make(tmp_path / "a.png")
+    for name in ("0", "a"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / PROVENANCE).write_text(content)
+    engine = ByColour()
+    with pytest.raises(UshapeError, match=r"out/a/provenance\.json(: is not of `ushape predict`: choose| is not JSON)"):
+        run([tmp_path / "a.png"], tmp_path / "out", engine)
+    assert engine.calls == 0
+    with pytest.raises(UshapeError, match=r"out/a/provenance\.json"):
+        begun_with(tmp_path / "out", [tmp_path / "a.png"], ("auto", "auto"))
+    (tmp_path / "out" / "a" / PROVENANCE).unlink()
+    assert run([tmp_path / "a.png"], tmp_path / "out").predicted == ("a.png",)
+    assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 2
+
+
 def test_what_another_process_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was unfinished when this one looked, and finished when this one came to it."""
     make(tmp_path / "a.png")

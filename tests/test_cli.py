@@ -371,6 +371,18 @@ def test_evaluation_of_a_run_agrees_with_its_own_scores(run: Run, trained: Path,
         assert each[name]["dice"] == own["dice"]
 
 
+def test_weights_saved_by_hand_are_evaluated(run: Run, phantom: Path, tmp_path: Path):
+    """With what docs/export.md has `about` say, which is less than a run does."""
+    about = {"grouping": grouping("bcss-5").describe(), "mpp": 1.2, "normalise": "stain", "tta": "none"}
+    save_weights(tmp_path / "weights.safetensors", build("unet[width=4,levels=3]", seed=0), about)
+    made = run("evaluate", tmp_path, "--data", phantom, "--json", tmp_path / "s.json", "--threads", 1)
+    assert made.code == 0, made.err
+    assert f"note: {tmp_path} does not say on which patients it was trained" in made.out
+    assert json.loads((tmp_path / "s.json").read_text())["networks"][0]["seed"] is None
+    made = run("robustness", tmp_path, "--data", phantom, "--out", tmp_path / "out")
+    assert_refused(made, f"{tmp_path}: does not say on which patients it was trained")
+
+
 def test_evaluation_of_what_is_no_network_is_refused(run: Run, phantom: Path, tmp_path: Path):
     (tmp_path / "weights.safetensors").write_bytes(b"no weights")
     assert_refused(run("evaluate", tmp_path, "--data", phantom), "weights.safetensors", "damaged")
@@ -440,6 +452,8 @@ def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, ph
     assert_refused(run("predict", trained, image, "--out", out, "--tile", 100, *TORCH), "--tile 100", "multiples of 16")
     assert_refused(run("predict", trained, image, "--out", out, "--classes", "tumour"), "did you mean 'tumor'")
     assert_refused(run("predict", trained, "--out", out), "no slide is named after the network")
+    no_int8 = run("predict", trained, image, "--out", out, "--engine", "torch", "--calibrate", tmp_path / "gone")
+    assert_refused(no_int8, "images to calibrate on have no effect with precision auto and engine torch")
     far = run("predict", trained, tmp_path / "nameless.png", "--out", out, "--mpp", 5, *TORCH)
     assert_refused(far, "nameless.png", "pixels of 5 µm hold nothing", "finer scan")
     other = tmp_path / "membranes.safetensors"

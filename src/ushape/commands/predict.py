@@ -48,9 +48,12 @@ def evaluate(options: argparse.Namespace) -> None:
     if seen:
         owner = "the network's" if len(networks) == 1 else "a network's"
         say(f"[bold]note[/]: {len(seen)} of these patients were in {owner} training or validation set")
+    for path, network in zip(options.weights, networks, strict=True):
+        if "trained_on" not in network.about:
+            say(f"note: {path} does not say on which patients it was trained: they may be among these", markup=False)
     if options.json:
         told = [
-            {"weights": str(path), "spec": network.net.spec.name, "seed": network.about["seed"]}
+            {"weights": str(path), "spec": network.net.spec.name, "seed": network.about.get("seed")}
             for path, network in zip(options.weights, networks, strict=True)
         ]
         head = {"grouping": groups.id, "tta": tta, "networks": told, "seen_patients": sorted(seen)}
@@ -60,11 +63,11 @@ def evaluate(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> int:
     """Label slides and images with a trained network; 2 where some of them are not possible."""
     from ushape.data.classes import grouping
-    from ushape.errors import DataError, RunError
+    from ushape.errors import DataError
     from ushape.nets.device import pick_device
     from ushape.nets.weights import check_of_tissue, load_weights
     from ushape.predict.calibrate import crops_for
-    from ushape.predict.engines import open_engine
+    from ushape.predict.engines.choose import check_calibrates, open_engine
     from ushape.predict.slides import find_slides
     from ushape.predict.whole import Outputs, begun_with, check_classes, predict_slides, settings_for
     from ushape.progress import Progress
@@ -81,10 +84,8 @@ def predict(options: argparse.Namespace) -> int:
     slides = find_slides(slides)
     outputs = Outputs(check_classes(options.classes, groups), options.tolerance, options.dicom)
     device = pick_device(options.device)
-    if options.calibrate and options.precision not in ("auto", "int8"):
-        raise RunError(
-            f"--calibrate has no effect with precision {options.precision}: leave it out, or give --precision int8"
-        )
+    if options.calibrate:
+        check_calibrates(options.engine, options.precision, device)
     if options.dicom:
         from ushape.predict.dicom import highdicom_module
 

@@ -16,7 +16,7 @@ def phantom(options: argparse.Namespace) -> None:
 
     with Bar("volumes", options.volumes) as advance:
         write_phantom(options.folder, options.volumes, options.seed, options.size, options.pixel, advance)
-    say(f"{options.volumes} volumes with labels: {options.folder}", markup=False)
+    say(f"{options.volumes} volumes with labels: {options.folder}")
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -28,7 +28,7 @@ def prepare(options: argparse.Namespace) -> None:
     with Bar("volumes", len(cases)) as advance:
         names = prepare_folder(options.data, options.out, advance)
     _note_unplaced([case.volume for case in cases])
-    say(f"prepared {len(names)} volumes: {options.out}", markup=False)
+    say(f"prepared {len(names)} volumes: {options.out}")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -42,7 +42,7 @@ def train(options: argparse.Namespace) -> None:
     device, steps = pick_device(options.device), sum(recipe.steps(stage) for stage in STAGES)
     with Lanes(options.threads or cores()) as lanes, Bar("steps", steps, "loss") as advance:
         train_cascade(options.prepared, options.out, recipe, options.seed, lanes, device, advance, options.save_every)
-    say(f"trained networks: {options.out}", markup=False)
+    say(f"trained networks: {options.out}")
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -64,7 +64,7 @@ def predict(options: argparse.Namespace) -> None:
         cascade = Cascade(options.run, pick_device(options.device), lanes)
         cascade.predict_all(outs, options.out, lambda share: advance(int(100 * len(outs) * share)))
     _note_unplaced(paths)
-    say(f"labels of {len(outs)} volumes: {options.out}", markup=False)
+    say(f"labels of {len(outs)} volumes: {options.out}")
 
 
 def score(options: argparse.Namespace) -> None:
@@ -84,15 +84,14 @@ def score(options: argparse.Namespace) -> None:
     content: dict[str, object] = {"data": str(options.data), "predicted": str(options.predicted)}
     content |= {"summary": summary(scores[0]), "volumes": each_case(scores[0])}
     if options.against and len(scores[0]) < 2:
-        say(f"{options.data}: a single volume: what one prediction is ahead by has no interval", markup=False)
+        say(f"{options.data}: a single volume: what one prediction is ahead by has no interval")
     elif options.against:
         found = {organ: ahead(scores[0], scores[1], organ) for organ in ORGANS}
         content |= {"against": str(options.against), "ahead": {organ: vars(a) for organ, a in found.items()}}
         for organ, a in found.items():
             say(
                 f"{organ} Dice per case, {options.predicted} minus {options.against}: {a.difference:+.4f}, "
-                f"95% interval {a.low:+.4f} to {a.high:+.4f}, p = {a.p:.4f}; higher in {a.better} of {a.volumes}",
-                markup=False,
+                f"95% interval {a.low:+.4f} to {a.high:+.4f}, p = {a.p:.4f}; higher in {a.better} of {a.volumes}"
             )
     if options.json:
         write_json(options.json, content)
@@ -104,8 +103,7 @@ def _note_unplaced(volumes: Sequence[Path]) -> None:
     if lost := [path.name for path in volumes if not is_placed(path)]:
         say(
             f"note: the headers of {len(lost)} volumes do not place them in space ({', '.join(lost)}): their "
-            "voxels are taken as cubes of 1 mm, and distances in them are as wrong as that is",
-            markup=False,
+            "voxels are taken as cubes of 1 mm, and distances in them are as wrong as that is"
         )
 
 

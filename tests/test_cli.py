@@ -135,6 +135,9 @@ def test_the_version_is_told(run: Run):
         ["train", SPEC, "--data", "x", "--out", "y", "--fold", "2"],
         ["train", SPEC, "--data", "x", "--out", "y", "--fold", "1/5", "--val", "z"],
         ["train", SPEC, "extra", "--data", "x", "--out", "y"],
+        ["train", SPEC, "--data", "x", "--out", "y", "--save-every", "nan"],
+        ["pretrain", SPEC, "--data", "x", "--out", "y", "--save-every", "-1"],
+        ["lits", "train", "x", "--out", "y", "--save-every", "nan"],
         ["compare", SPEC, OTHER, "--data", "x", "--out", "y", "--jobs", "0"],
         ["compare", SPEC, OTHER, "--data", "x", "--out", "y", "--folds", "many"],
         ["evaluate", "x", "--data", "y", "--tta", "all"],
@@ -410,6 +413,41 @@ def test_a_comparison_needs_two_different_specs(run: Run, phantom: Path, tmp_pat
 def test_a_report_of_no_study_is_refused(run: Run, tmp_path: Path):
     assert_refused(run("report", tmp_path), "ushape compare")
     assert_refused(run("report", tmp_path / "nowhere"), "ushape compare")
+    for wrong in ("inf", "nan", 0):
+        assert_refused(run("report", tmp_path, "--tolerance", wrong), f"--tolerance {wrong}: give µm above 0")
+
+
+def test_a_dry_run_refuses_what_the_study_would(run: Run, phantom: Path, tmp_path: Path):
+    words = ["ablate", SPEC, "--mods", "residual", "se", "--dry-run", "--out", tmp_path / "study", "--data"]
+    assert run(*words, phantom).code == 0
+    assert_refused(run(*words, phantom, "--margin", "nan"), "--margin nan: give points above 0 and below 100")
+    assert_refused(run(*words, tmp_path / "gone"), "gone: no such folder")
+
+
+@pytest.mark.parametrize(
+    ("function", "words", "kept"),
+    [
+        ("predict.evaluate", ["evaluate", "x", "--data", "y"], False),
+        ("predict.export", ["export", "x", "--format", "onnx", "--out", "y"], False),
+        ("measure.measure", ["measure", "x"], False),
+        ("lits.score", ["lits", "score", "x", "--data", "y"], False),
+        ("predict.predict", ["predict", "x", "y"], True),
+        ("train.train", ["train", SPEC, "--data", "x", "--out", "y"], True),
+        ("lits.predict", ["lits", "predict", "x", "y", "--out", "z"], True),
+        ("reproduce.degradation", ["reproduce", "degradation", "--out", "x"], True),
+    ],
+)
+def test_what_an_interrupt_leaves_is_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, function: str, words: list[str], kept: bool
+):
+    def interrupted(options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"ushape.commands.{function}", interrupted)
+    made = run(*words)
+    assert made.code == 130
+    told = "; what was done is kept: the same command goes on from there" if kept else ""
+    assert made.err == f"ushape: interrupted{told}\n"
 
 
 def test_a_report_of_an_unfinished_study_is_refused(run: Run, study: SimpleNamespace, tmp_path: Path):
@@ -450,6 +488,18 @@ def test_evaluation_of_a_run_agrees_with_its_own_scores(run: Run, trained: Path,
         own = scores(np.array(entry["confusion"]), CLASSES)
         assert each[name]["accuracy"] == own["accuracy"]
         assert each[name]["dice"] == own["dice"]
+
+
+def test_weights_saved_by_hand_are_evaluated(run: Run, phantom: Path, tmp_path: Path):
+    """With what docs/export.md has `about` say, which is less than a run does."""
+    about = {"grouping": grouping("bcss-5").describe(), "mpp": 1.2, "normalise": "stain", "tta": "none"}
+    save_weights(tmp_path / "weights.safetensors", build("unet[width=4,levels=3]", seed=0), about)
+    made = run("evaluate", tmp_path, "--data", phantom, "--json", tmp_path / "s.json", "--threads", 1)
+    assert made.code == 0, made.err
+    assert f"note: {tmp_path} does not say on which patients it was trained" in made.out
+    assert json.loads((tmp_path / "s.json").read_text())["networks"][0]["seed"] is None
+    made = run("robustness", tmp_path, "--data", phantom, "--out", tmp_path / "out")
+    assert_refused(made, f"{tmp_path}: does not say on which patients it was trained")
 
 
 def test_evaluation_of_what_is_no_network_is_refused(run: Run, phantom: Path, tmp_path: Path):
@@ -517,10 +567,12 @@ def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, ph
     for wrong in ("nan", "inf", "-5"):
         refused = run("predict", trained, image, "--out", out, "--tolerance", wrong, *TORCH)
         assert refused.code == 2
-        assert f"--tolerance: {wrong}: give a length of 0 or more" in refused.err
+        assert f"--tolerance: {wrong}: give a number of 0 or more" in refused.err
     assert_refused(run("predict", trained, image, "--out", out, "--tile", 100, *TORCH), "--tile 100", "multiples of 16")
     assert_refused(run("predict", trained, image, "--out", out, "--classes", "tumour"), "did you mean 'tumor'")
     assert_refused(run("predict", trained, "--out", out), "no slide is named after the network")
+    no_int8 = run("predict", trained, image, "--out", out, "--engine", "torch", "--calibrate", tmp_path / "gone")
+    assert_refused(no_int8, "images to calibrate on have no effect with precision auto and engine torch")
     far = run("predict", trained, tmp_path / "nameless.png", "--out", out, "--mpp", 5, *TORCH)
     assert_refused(far, "nameless.png", "pixels of 5 µm hold nothing", "finer scan")
     other = tmp_path / "membranes.safetensors"
@@ -530,6 +582,19 @@ def test_images_that_cannot_be_predicted_are_refused(run: Run, trained: Path, ph
         assert_refused(run(*words), "membranes.safetensors: holds no network of tissue classes")
     assert_refused(run("predict", "bcss-dmo", image, "--out", out), "shipped: ", "did you mean 'bcss-demo'")
     assert not out.exists()
+
+
+def test_names_of_files_are_printed_as_they_are(run: Run, trained: Path, phantom: Path, tmp_path: Path):
+    folder = tmp_path / "bb[batch1]:warning:"
+    folder.mkdir()
+    source = next((phantom / "rgbs_colorNormalized").iterdir())
+    with Image.open(source) as image:
+        image.resize((64, 64)).save(folder / "img[b]_MPP-3.0.png")
+    made = run("predict", trained, folder, "--out", tmp_path / "[out]", "--jobs", 1, *TORCH)
+    assert made.code == 0, made.err
+    assert f"note: {folder}/img[b]_MPP-3.0.png: its pixels of 3 µm are enlarged 2.5 times" in made.out
+    assert f"({tmp_path}/[out])" in made.out
+    assert "unet[width=4,levels=3]" in run("cost", SPEC, "--no-time").out
 
 
 def test_a_shipped_network_predicts_by_name(run: Run, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -18,6 +18,12 @@ from ushape.errors import UshapeError, check_seed
 TTA_NAMES = ("none", "flips", "d4", "zooms")
 MAX_SIGMA = 32
 
+RESUMED = (
+    *("train:", "pretrain:", "robustness:", "study:compare", "study:ablate", "studies:resume", "predict:predict"),
+    *("lits:prepare", "lits:train", "lits:predict", "reproduce:"),
+)
+"""Functions of the commands that, once interrupted, go on where they were."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 something given was wrong (told in one line), 130 interrupted."""
@@ -37,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"ushape: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
-        print("ushape: interrupted; what was done is kept: the same command goes on from there", file=sys.stderr)
+        kept = "; what was done is kept: the same command goes on from there"
+        print(f"ushape: interrupted{kept * options.function.startswith(RESUMED)}", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,7 +104,7 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument("--fold", type=_fold_of, metavar="K/N", help="hold out fold K of N, by patient, and score it")
     where.add_argument("--val", type=Path, metavar="PATH", help="folder of validation ROIs of other patients")
     _computing_arguments(one)
-    one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
+    one.add_argument("--save-every", type=_amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
 
     one = add(commands, "pretrain", "pretrain:pretrain", "train a network on images without masks, to start from")
     one.add_argument("spec")
@@ -107,7 +114,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--steps", type=int, help="optimisation steps (800)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
     one.add_argument("--seed", type=_seed, default=0)
-    one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
+    one.add_argument("--save-every", type=_amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
     _computing_arguments(one)
 
     one = add(commands, "evaluate", "predict:evaluate", "score a network on whole ROIs, or the mean of several")
@@ -251,7 +258,7 @@ def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -
     one.add_argument("--slices", type=_positive, help="adjacent slices in, an odd number (5)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
     one.add_argument("--seed", type=_seed, default=0)
-    one.add_argument("--save-every", type=float, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
+    one.add_argument("--save-every", type=_amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
     _computing_arguments(one)
     one = add(each, "predict", "lits:predict", "label CT volumes with a trained cascade")
     one.add_argument("run", type=Path)
@@ -327,7 +334,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")
     add("--mpp", type=float, help="µm per pixel of slides that do not say it")
     add("--max-pixels", type=_positive, metavar="N", help="of images that must be decoded as a whole (2^27)")
-    add("--tolerance", type=_length, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
+    add("--tolerance", type=_amount, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
     add("--probabilities", action="store_true", help="write a pyramid of probabilities too")
     add("--dicom", action="store_true", help="write a DICOM segmentation too")
     add("--tile", type=_positive, metavar="PX", help="side of tiles computed at once (1536; 512 where blended)")
@@ -346,10 +353,10 @@ def _computing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_positive, help="computing threads (one a core)")
 
 
-def _length(text: str) -> float:
+def _amount(text: str) -> float:
     value = float(text)
     if not 0 <= value < inf:
-        raise argparse.ArgumentTypeError(f"{text}: give a length of 0 or more")
+        raise argparse.ArgumentTypeError(f"{text}: give a number of 0 or more")
     return value
 
 

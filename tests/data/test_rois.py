@@ -83,6 +83,7 @@ def test_the_pixel_size_comes_from_the_name_and_else_from_the_flag() -> None:
     assert pixel_size(NAME) == 0.25
     assert pixel_size(NAME, 2.0) == 0.25
     assert pixel_size("case7_MPP-1") == 1.0
+    assert pixel_size("case7_MPP-0.2500_2") == 0.25
     assert pixel_size("case7", 0.5) == 0.5
 
 
@@ -90,6 +91,12 @@ def test_the_pixel_size_comes_from_the_name_and_else_from_the_flag() -> None:
 def test_no_pixel_size_or_an_impossible_one_is_refused_by_name(given: float | None) -> None:
     with pytest.raises(DataError, match=r"^case7: .*(pass --mpp|cannot be right)"):
         pixel_size("case7", given)
+
+
+@pytest.mark.parametrize("said", ["0", "0.0025", "250", "0_25", "0,25", "1_2"])
+def test_a_name_with_an_impossible_pixel_size_is_refused(said: str) -> None:
+    with pytest.raises(DataError, match=rf"^case7_MPP-{said}: .*(cannot be right|is no pixel size).* the name"):
+        pixel_size(f"case7_MPP-{said}", 0.5)
 
 
 @pytest.mark.parametrize("other", ["TCGA-A1-AOSK", "tcga-a1-a0sk", "TCGA_A1_A0SK", "TCGA-AI-A0SK", "TCGAA1A0SK"])

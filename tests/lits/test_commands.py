@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ushape.cli import main
@@ -57,6 +58,23 @@ def test_from_a_phantom_to_scores(tmp_path: Path, tiny: Recipe, capsys: pytest.C
     assert 0 <= scores["summary"]["liver"]["dice_global"] <= 1
     ours = scores["summary"]["liver"]["dice_per_case"]
     assert scores["ahead"]["liver"]["low"] <= scores["ahead"]["liver"]["difference"] <= ours
+
+
+def test_volumes_that_their_headers_do_not_place_are_named(
+    run: Path, tmp_path: Path, write_nifti, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = np.zeros((16, 16, 8), np.uint8)
+    labels[3:12, 3:12, 1:7] = 1
+    for i, affine in enumerate((np.diag([-1.0, -1.0, 2.5, 1.0]), np.eye(4))):
+        for name, voxels in (("volume", labels.astype(np.int16) * 90), ("segmentation", labels)):
+            write_nifti(tmp_path / "data" / f"{name}-{i}.nii.gz", voxels, affine)
+    for words in (
+        ("prepare", tmp_path / "data", "--out", tmp_path / "prepared"),
+        ("predict", run, tmp_path / "data", "--out", tmp_path / "labels", "--threads", 1),
+        ("score", tmp_path / "labels", "--data", tmp_path / "data"),
+    ):
+        assert _ushape(*words) == 0
+        assert "the headers of 1 volumes do not place them in space (volume-1.nii.gz)" in capsys.readouterr().out
 
 
 def test_two_volumes_of_one_name_are_refused(phantom: Path, run: Path, tmp_path: Path, capsys) -> None:

@@ -53,6 +53,13 @@ def test_balanced_crops_show_each_class_as_often() -> None:
     assert 70 < seen.count(1) < 130
 
 
+def test_a_class_that_no_case_has_is_not_drawn() -> None:
+    """Lesions alone are labelled in some sets."""
+    case = _case()
+    crops = Crops([Prepared("0", case.image, np.where(case.labels == 2, case.labels, 0))], 24, 1, 1.0, seed=0)
+    assert {int(crops.draw(step, 0)[1].max()) for step in range(20)} == {2}
+
+
 def test_a_crop_larger_than_the_volume_has_air_around_it() -> None:
     image, labels = Crops([_case(side=20)], 32, 1, 0.0, seed=0).draw(3, 1)
     assert (image[0, :6] == -1).all()

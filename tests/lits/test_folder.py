@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from ushape.errors import DataError
-from ushape.lits.folder import find_cases, find_labels, label_slice, labels_name, open_labels
+from ushape.lits.folder import find_cases, find_labels, label_slice, labels_name, open_labels, open_prediction
 from ushape.lits.volumes import open_volume
 
 VOXELS = np.zeros((3, 4, 5), np.int16)
@@ -90,6 +91,35 @@ def test_labels_are_paired_voxel_for_voxel(tmp_path: Path, write_nifti) -> None:
     assert labels.spacing == volume.spacing
     with pytest.raises(DataError, match=r"has 4x4x5 voxels, volume-0\.nii 3x4x5: they are no pair"):
         open_labels(write_nifti(tmp_path / "segmentation-1.nii", np.zeros((4, 4, 5), np.int16)), volume)
+
+
+@pytest.mark.parametrize("axes", ["LPS", "RAS", "SAR", "PIL"])
+def test_a_prediction_is_read_in_its_own_order_of_axes(tmp_path: Path, write_nifti, axes: str) -> None:
+    affine = np.array([[-0.8, 0.05, 0, 90], [0.05, 0.8, 0.1, -70], [0, -0.1, 2.5, 30], [0, 0, 0, 1]])
+    voxels = np.random.default_rng(0).integers(0, 3, VOXELS.shape, np.uint8)
+    volume = open_volume(write_nifti(tmp_path / "volume-0.nii", voxels, affine))
+    truth = open_labels(write_nifti(tmp_path / "segmentation-0.nii", voxels, np.diag([1.0, 1, 2, 1])), volume)
+    image = nibabel.load(tmp_path / "volume-0.nii")
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(affine), nibabel.orientations.axcodes2ornt(tuple(axes))
+    )
+    other = image.as_reoriented(turn)
+    path = write_nifti(tmp_path / "other.nii", np.asarray(other.dataobj), other.affine)
+    made = open_prediction(path, volume, truth)
+    np.testing.assert_array_equal(made.raw, volume.raw)
+    assert made.spacing == volume.spacing
+    as_truth = write_nifti(tmp_path / "own.nii", voxels, np.diag([1.0, 1, 2, 1]))  # a header copied from the labels
+    np.testing.assert_array_equal(open_prediction(as_truth, volume, truth).raw, volume.raw)
+    moved = other.affine.copy()
+    moved[0, 3] += 0.5
+    for k, (wrong, there) in enumerate(
+        ((moved, voxels), (np.zeros((4, 4)), voxels), (affine, voxels[:2]), (np.diag([1.0, 1, 2.2, 1]), voxels))
+    ):
+        bad = nibabel.Nifti1Image(there, None)
+        bad.header.set_sform(wrong, 1)
+        nibabel.save(nibabel.Nifti1Image(there, None, bad.header), tmp_path / f"bad{k}.nii")
+        with pytest.raises(DataError, match=rf"bad{k}\.nii: its header places its \dx4x5 voxels elsewhere .* volume-0"):
+            open_prediction(tmp_path / f"bad{k}.nii", volume, truth)
 
 
 @pytest.mark.parametrize("wrong", [3, -1, 0.5])

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 
 from ushape.errors import DataError
 from ushape.files import read_json, write_json
 from ushape.lits.folder import find_cases, label_slice, open_labels
-from ushape.lits.prepare import open_prepared, prepare, unplaced
+from ushape.lits.prepare import open_prepared, prepare
 from ushape.lits.volumes import open_volume
 
 
@@ -70,16 +69,6 @@ def test_other_files_of_the_same_names_are_noticed(phantom: Path, prepared: Path
         prepare(data, out)
 
 
-def test_a_volume_that_its_header_does_not_place_is_named(tmp_path: Path, write_nifti) -> None:
-    labels = np.zeros((12, 12, 6), np.uint8)
-    labels[3:9, 3:9, 1:5] = 1
-    for i, affine in enumerate((np.diag([-1.0, -1.0, 2.5, 1.0]), np.eye(4))):
-        for name, voxels in (("volume", labels.astype(np.int16) * 90), ("segmentation", labels)):
-            nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / f"{name}-{i}.nii")
-    prepare(tmp_path, tmp_path / "out")
-    assert unplaced(tmp_path / "out") == ["1"]
-
-
 def test_what_is_not_prepared_is_told(tmp_path: Path, phantom: Path) -> None:
     with pytest.raises(DataError, match=r"`ushape lits prepare DATA --out .*` first"):
         open_prepared(tmp_path, "liver")
@@ -93,3 +82,13 @@ def test_a_volume_without_liver_is_told(tmp_path: Path, write_nifti) -> None:
     write_nifti(tmp_path / "data" / "segmentation-0.nii", np.zeros((4, 4, 4), np.uint8))
     with pytest.raises(DataError, match="no voxel is labelled liver"):
         prepare(tmp_path / "data", tmp_path / "out")
+
+
+def test_a_liver_that_coarse_voxels_lose_is_told(tmp_path: Path, write_nifti) -> None:
+    labels = np.zeros((12, 12, 8), np.uint8)
+    labels[5, 5, 3] = 1
+    write_nifti(tmp_path / "data" / "volume-0.nii", np.zeros((12, 12, 8), np.int16), (0.4, 0.4, 1.0))
+    write_nifti(tmp_path / "data" / "segmentation-0.nii", labels, (0.4, 0.4, 1.0))
+    with pytest.raises(DataError, match=r"segmentation-0\.nii: its liver is lost on voxels of 2\.5 x 1 x 1 mm: leave"):
+        prepare(tmp_path / "data", tmp_path / "out")
+    assert not (tmp_path / "out" / "0" / "case.json").exists()

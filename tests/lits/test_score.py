@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -73,6 +74,16 @@ def test_a_folder_against_itself(phantom: Path) -> None:
     for case in made.values():
         assert case["liver"].dice == 1
         assert case["liver"].mssd == 0
+
+
+def test_a_prediction_written_in_another_order_scores_the_same(phantom: Path, tmp_path: Path) -> None:
+    for path in sorted(phantom.glob("segmentation-*.nii")):
+        image = nibabel.load(path)
+        turn = nibabel.orientations.ornt_transform(
+            nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(("R", "S", "A"))
+        )
+        nibabel.save(image.as_reoriented(turn), tmp_path / path.name)
+    assert all(case["liver"].dice == 1 for case in score_folder(phantom, tmp_path).values())
 
 
 def test_a_case_that_was_not_predicted_is_told(phantom: Path, tmp_path: Path) -> None:

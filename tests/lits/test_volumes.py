@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ushape.errors import DataError
-from ushape.lits.volumes import new_labels, open_volume
+from ushape.lits.volumes import is_placed, new_labels, open_volume
 from ushape.nets.weights import save_tensors
 
 VOXELS = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)  # [x, y, z] of a file in LPS order
@@ -155,3 +155,9 @@ def test_a_header_that_is_not_used_is_no_obstacle(tmp_path: Path, write_nifti) -
     labels = open_volume(path, geometry=False).placed_as(volume)
     assert labels.spacing == volume.spacing
     np.testing.assert_array_equal(labels.raw, volume.raw)
+
+
+def test_a_volume_that_its_header_does_not_place_is_known(tmp_path: Path, write_nifti) -> None:
+    voxels = np.zeros((4, 4, 4), np.uint8)
+    assert not is_placed(write_nifti(tmp_path / "a.nii.gz", voxels, np.eye(4)))
+    assert is_placed(write_nifti(tmp_path / "b.nii", voxels, np.diag([-1.0, -1.0, 1.0, 1.0])))

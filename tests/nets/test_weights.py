@@ -9,7 +9,16 @@ import torch
 
 from ushape.errors import RunError
 from ushape.nets.unet import build
-from ushape.nets.weights import SHIPPED, as_input, load_weights, save_weights, shipped, weights_file
+from ushape.nets.weights import (
+    SHIPPED,
+    as_input,
+    check_of_tissue,
+    load_weights,
+    patients_seen,
+    save_weights,
+    shipped,
+    weights_file,
+)
 
 ABOUT = {"mpp": 1.2, "trained_on": ["one"]}
 
@@ -23,6 +32,15 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         assert found.net.spec == net.spec
         for name, value in net.state_dict().items():
             assert torch.equal(found.net.state_dict()[name], value)
+
+
+def test_what_a_network_of_tissue_does_not_say_is_told(tmp_path: Path) -> None:
+    known = {"grouping": {"id": "bcss-5@1"}, "mpp": 1.2, "normalise": "none", "tta": "none"}
+    check_of_tissue(tmp_path, known)
+    with pytest.raises(RunError, match=r"weights\.safetensors: does not say its mpp, tta: save it again with them"):
+        check_of_tissue(tmp_path, {key: value for key, value in known.items() if key not in ("mpp", "tta")})
+    assert patients_seen(known) == set()
+    assert patients_seen({"trained_on": ["one"], "validated_on": ["two"]}) == {"one", "two"}
 
 
 def test_half_takes_half_the_bytes_and_gives_nearly_the_same(tmp_path: Path) -> None:

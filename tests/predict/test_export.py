@@ -136,6 +136,37 @@ def test_int8_is_near(kind: str, weights: Callable[..., Path], tmp_path: Path, m
     assert probabilities.shape == (1, 5, 33, 64)
 
 
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_int8_takes_a_stain_that_is_given(
+    kind: str, weights: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "INT8", 0.85)
+    needed(kind)
+    pytest.importorskip("nncf", reason="the extra `openvino` is not installed")
+    crops = [invented_tissue(256)[i : i + 64, i : i + 64] for i in range(0, 128, 16)]
+    out = tmp_path / f"net{SUFFIXES[kind]}"
+    made = export(weights("unet[width=8,levels=2]"), kind, out, "given", crops)
+    assert (made.about["precision"], made.about["stain"], made.images) == ("int8", "given", 8)
+    compute, _ = opened(kind, out)
+    same, darker = (compute(crops[0][None], np.eye(3, dtype=np.float32) * np.float32(f))[0] for f in (1, 1.5))
+    assert not np.allclose(same, darker, atol=0.01)
+
+
+def test_what_cannot_be_quantised_is_told(
+    weights: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed("openvino")
+    nncf = pytest.importorskip("nncf", reason="the extra `openvino` is not installed")
+
+    def fails(*_: object, **__: object) -> None:
+        raise KeyError("no such node\nand more")
+
+    monkeypatch.setattr(nncf, "quantize", fails)
+    with pytest.raises(RunError, match=r"as openvino: NNCF cannot quantise it \(.*no such node.*\): leave int8 out"):
+        export(weights(), "openvino", tmp_path / "net.xml", None, [invented_tissue(64)])
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     weights: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,24 @@ def test_pixels_inside_are_those_whose_middle_is(corners: list[tuple[float, floa
     assert (found <= most).all()
 
 
+def test_a_ring_that_is_not_closed_holds_what_a_closed_one_does(tmp_path: Path) -> None:
+    labels = np.zeros((40, 40), np.uint8)
+    for ring in ([[4, 4], [24, 4], [24, 24], [4, 24], [4, 4]], [[4, 4], [24, 4], [24, 24], [4, 24]]):
+        one = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        (found,), without = read_annotations(written(tmp_path / "a.geojson", one))
+        assert count_inside(labels, found, 1.0).sum() == 400
+        assert without == 0
+
+
+def test_polygons_in_a_collection_are_areas(tmp_path: Path) -> None:
+    box, other = shapely.box(4, 4, 24, 24), shapely.MultiPolygon([shapely.box(30, 30, 34, 34)])
+    nested = shapely.GeometryCollection([shapely.Point(1, 1), shapely.GeometryCollection([box, other])])
+    content = [feature(nested, name="a"), feature(shapely.GeometryCollection([shapely.Point(1, 1)]), name="b")]
+    (found,), without = read_annotations(written(tmp_path / "a.geojson", content))
+    assert count_inside(np.zeros((40, 40), np.uint8), found, 1.0).sum() == 416
+    assert (found.name, without) == ("a", 1)
+
+
 def test_holes_are_outside_and_areas_of_one_name_count_once(
     tmp_path: Path, blobs: Blobs, watched: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

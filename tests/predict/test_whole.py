@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from ushape.locks import holding
 from ushape.predict.canvas import Part
 from ushape.predict.job import PROVENANCE, WORK, Settings
 from ushape.predict.measure import measure
+from ushape.predict.slides.tiff import TiffSlide
 from ushape.predict.stream import stream
 from ushape.predict.whole import Outcome, Outputs, begun_with, check_classes, predict_slides
 from ushape.threads import Lanes
@@ -187,6 +190,25 @@ def test_the_table_is_of_all_finished_slides(tmp_path: Path) -> None:
     assert [Path(row["slide"]).name for row in rows] == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("content", ['{"tool": "another"}', "[1]", "no JSON", '{"settings": 1, "slide": {}}'])
+def test_provenance_of_other_programs_is_passed_over_but_in_the_slide_s_own_folder(
+    tmp_path: Path, content: str
+) -> None:
+    make(tmp_path / "a.png")
+    for name in ("0", "a"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / PROVENANCE).write_text(content)
+    engine = ByColour()
+    with pytest.raises(UshapeError, match=r"out/a/provenance\.json(: is not of `ushape predict`: choose| is not JSON)"):
+        run([tmp_path / "a.png"], tmp_path / "out", engine)
+    assert engine.calls == 0
+    with pytest.raises(UshapeError, match=r"out/a/provenance\.json"):
+        begun_with(tmp_path / "out", [tmp_path / "a.png"], ("auto", "auto"))
+    (tmp_path / "out" / "a" / PROVENANCE).unlink()
+    assert run([tmp_path / "a.png"], tmp_path / "out").predicted == ("a.png",)
+    assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 2
+
+
 def test_what_another_process_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was unfinished when this one looked, and finished when this one came to it."""
     make(tmp_path / "a.png")
@@ -263,6 +285,28 @@ def test_a_slide_that_fails_in_the_middle_does_not_stop_the_others(tmp_path: Pat
     assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 2
     assert run([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out").predicted == ("a.png",)
     assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 3
+
+
+def test_a_disk_that_is_gone_leaves_its_slide_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = make(tmp_path / "b.png", 640, 640)
+    tifffile.imwrite(tmp_path / "a.tif", image, tile=(128, 128), compression="deflate", photometric="rgb")
+    slides, read = [tmp_path / "a.tif", tmp_path / "b.png"], TiffSlide._bytes
+    calls = itertools.count()
+
+    def sometimes(self: TiffSlide, page: Any, index: int) -> bytes | None:
+        if next(calls) > 12:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read(self, page, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TiffSlide, "_bytes", sometimes)
+        made = run(slides, tmp_path / "out")
+    assert made.predicted == ("b.png",)
+    assert "Stale file handle" in str(made.failed["a.tif"])
+    assert not (tmp_path / "out" / "a" / PROVENANCE).exists()
+    assert run(slides, tmp_path / "out") == Outcome(("a.tif",), ("b.png",), {}, {}, ())
+    one, other = (tifffile.imread(tmp_path / "out" / name / "labels.ome.tiff") for name in "ab")
+    assert np.array_equal(one, other)
 
 
 def test_a_wrong_slide_among_many_is_heard_of_first(tmp_path: Path) -> None:

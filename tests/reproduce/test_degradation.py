@@ -83,6 +83,14 @@ def test_one_seed_is_refused(tmp_path: Path) -> None:
         sweep([tmp_path], tmp_path, seeds=1, steps=3)
 
 
+def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
+    folders = [tmp_path / "a" / "roi", tmp_path / "b" / "roi"]
+    for given in (folders, [folders[0]] * 2):
+        with pytest.raises(RunError, match=r"--data .*/a/roi .*/roi: both are called roi, .*: rename one of them"):
+            sweep(given, tmp_path / "out", seeds=2, steps=3)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_loss_that_is_not_finite_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def train(plan: object, folder: Path, *_: object) -> None:
         (folder / "log.csv").write_text("step,loss,gradient_norm,rate,seconds\n1,2.0,1,1,1\n2,3.0,1,1,2\n")

@@ -22,6 +22,7 @@ GROUPING = {"id": "bcss-5@1"}
 
 def save(folder: Path, trained_on: list[str], validated_on: list[str], **about: Any) -> Path:
     seen = {"trained_on": trained_on, "validated_on": validated_on, "grouping": GROUPING}
+    seen |= {"mpp": 1.2, "normalise": "none", "tta": "none"}
     save_weights(folder / "weights.safetensors", build(SPEC, seed=0), seen | about)
     return folder
 

@@ -27,6 +27,7 @@ from ushape.study.robustness import Sweep, finished, plan_sweep, run_sweep
 from ushape.threads import Lanes
 
 CPU = torch.device("cpu")
+SAYS = {"mpp": 1.2, "normalise": "none", "tta": "none"}
 FEW = (None, Degradation("blur", 4), Degradation("scale", -30))
 
 
@@ -140,7 +141,7 @@ def test_damaged_counts_are_told(sweep: Sweep, done: SimpleNamespace, tmp_path: 
 
 
 def test_networks_of_other_classes_are_refused(finished: Path, phantom: Path, tmp_path: Path) -> None:
-    about = {"grouping": grouping("bcss-5-seed").describe(), "trained_on": [], "validated_on": []}
+    about = SAYS | {"grouping": grouping("bcss-5-seed").describe(), "trained_on": [], "validated_on": []}
     save_weights(tmp_path / "weights.safetensors", build("unet[width=4,levels=2]", seed=0), about)
     sweep = plan_sweep([finished, tmp_path], phantom, None, None)
     with pytest.raises(RunError, match=r"classes of bcss-5@1, .* of bcss-5-seed@1"):
@@ -150,7 +151,7 @@ def test_networks_of_other_classes_are_refused(finished: Path, phantom: Path, tm
 
 def test_patients_whom_one_of_the_networks_saw_are_left_out(finished: Path, phantom: Path, tmp_path: Path) -> None:
     rois = find_rois(phantom)
-    about = {"grouping": grouping("bcss-5").describe(), "trained_on": [rois[0].patient], "validated_on": []}
+    about = SAYS | {"grouping": grouping("bcss-5").describe(), "trained_on": [rois[0].patient], "validated_on": []}
     save_weights(tmp_path / "weights.safetensors", build("unet[width=4,levels=2]", seed=0), about)
     sweep = plan_sweep([finished, tmp_path], phantom, None, None)
     assert sweep.left_out == (rois[0].patient,)

@@ -20,7 +20,7 @@ def phantom(options: argparse.Namespace) -> None:
             options.mpp,
             progress=lambda _: advance(),
         )
-    say(f"wrote {len(written)} ROIs of {options.patients} patients to {options.folder}", markup=False)
+    say(f"wrote {len(written)} ROIs of {options.patients} patients to {options.folder}")
 
 
 def check(options: argparse.Namespace) -> int:

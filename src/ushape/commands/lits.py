@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from ushape.commands.shared import Bar, console, say
@@ -15,24 +16,19 @@ def phantom(options: argparse.Namespace) -> None:
 
     with Bar("volumes", options.volumes) as advance:
         write_phantom(options.folder, options.volumes, options.seed, options.size, options.pixel, advance)
-    say(f"{options.volumes} volumes with labels: {options.folder}", markup=False)
+    say(f"{options.volumes} volumes with labels: {options.folder}")
 
 
 def prepare(options: argparse.Namespace) -> None:
     """Check a folder and make the arrays that training reads."""
     from ushape.lits.folder import find_cases
     from ushape.lits.prepare import prepare as prepare_folder
-    from ushape.lits.prepare import unplaced
 
-    with Bar("volumes", len(find_cases(options.data))) as advance:
+    cases = find_cases(options.data)
+    with Bar("volumes", len(cases)) as advance:
         names = prepare_folder(options.data, options.out, advance)
-    if lost := unplaced(options.out):
-        say(
-            f"note: the headers of {len(lost)} volumes do not place them in space (number {', '.join(lost)}): their "
-            "voxels are taken as cubes of 1 mm, and distances in them are as wrong as that is",
-            markup=False,
-        )
-    say(f"prepared {len(names)} volumes: {options.out}", markup=False)
+    _note_unplaced([case.volume for case in cases])
+    say(f"prepared {len(names)} volumes: {options.out}")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -46,7 +42,7 @@ def train(options: argparse.Namespace) -> None:
     device, steps = pick_device(options.device), sum(recipe.steps(stage) for stage in STAGES)
     with Lanes(options.threads or cores()) as lanes, Bar("steps", steps, "loss") as advance:
         train_cascade(options.prepared, options.out, recipe, options.seed, lanes, device, advance, options.save_every)
-    say(f"trained networks: {options.out}", markup=False)
+    say(f"trained networks: {options.out}")
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -67,7 +63,8 @@ def predict(options: argparse.Namespace) -> None:
     with Lanes(options.threads or cores()) as lanes, Bar("% of a volume", 100 * len(outs)) as advance:
         cascade = Cascade(options.run, pick_device(options.device), lanes)
         cascade.predict_all(outs, options.out, lambda share: advance(int(100 * len(outs) * share)))
-    say(f"labels of {len(outs)} volumes: {options.out}", markup=False)
+    _note_unplaced(paths)
+    say(f"labels of {len(outs)} volumes: {options.out}")
 
 
 def score(options: argparse.Namespace) -> None:
@@ -78,25 +75,36 @@ def score(options: argparse.Namespace) -> None:
     from ushape.lits.score import ORGANS, each_case, score_folder, summary
 
     folders = [options.predicted, *([options.against] if options.against else [])]
-    with Bar("volumes", len(find_cases(options.data)) * len(folders)) as advance:
+    cases = find_cases(options.data)
+    with Bar("volumes", len(cases) * len(folders)) as advance:
         scores = [score_folder(options.data, folder, advance) for folder in folders]
+    _note_unplaced([case.volume for case in cases])
     for folder, made in zip(folders, scores, strict=True):
         _show(str(folder), summary(made))
     content: dict[str, object] = {"data": str(options.data), "predicted": str(options.predicted)}
     content |= {"summary": summary(scores[0]), "volumes": each_case(scores[0])}
     if options.against and len(scores[0]) < 2:
-        say(f"{options.data}: a single volume: what one prediction is ahead by has no interval", markup=False)
+        say(f"{options.data}: a single volume: what one prediction is ahead by has no interval")
     elif options.against:
         found = {organ: ahead(scores[0], scores[1], organ) for organ in ORGANS}
         content |= {"against": str(options.against), "ahead": {organ: vars(a) for organ, a in found.items()}}
         for organ, a in found.items():
             say(
                 f"{organ} Dice per case, {options.predicted} minus {options.against}: {a.difference:+.4f}, "
-                f"95% interval {a.low:+.4f} to {a.high:+.4f}, p = {a.p:.4f}; higher in {a.better} of {a.volumes}",
-                markup=False,
+                f"95% interval {a.low:+.4f} to {a.high:+.4f}, p = {a.p:.4f}; higher in {a.better} of {a.volumes}"
             )
     if options.json:
         write_json(options.json, content)
+
+
+def _note_unplaced(volumes: Sequence[Path]) -> None:
+    from ushape.lits.volumes import is_placed
+
+    if lost := [path.name for path in volumes if not is_placed(path)]:
+        say(
+            f"note: the headers of {len(lost)} volumes do not place them in space ({', '.join(lost)}): their "
+            "voxels are taken as cubes of 1 mm, and distances in them are as wrong as that is"
+        )
 
 
 def _show(title: str, made: dict[str, dict[str, object]]) -> None:

@@ -36,7 +36,6 @@ def measure(options: argparse.Namespace) -> None:
 
 def _table(grouping: str, rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> Any:
     from rich.table import Table
-    from rich.text import Text
 
     places, first = [key for key in ("slide", "annotation") if key in rows[0][0]], rows[0][1]
     title = f"{grouping}: tissue in mm², classes in % of it; ratios as docs/slide-results.md defines them"
@@ -47,7 +46,7 @@ def _table(grouping: str, rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> 
     for place, made in rows:
         shares = [_percent(entry["share"]) for entry in made["classes"].values()]
         ratios = [_percent(made[key]) for key in ("tumor_stroma_ratio", "inflammatory_share_of_stroma")]
-        table.add_row(*(Text(place[key]) for key in places), f"{made['tissue_mm2']:.3f}", *shares, *ratios)
+        table.add_row(*(place[key] for key in places), f"{made['tissue_mm2']:.3f}", *shares, *ratios)
     return table
 
 

@@ -43,7 +43,7 @@ def draw(options: argparse.Namespace) -> None:
     from ushape.nets.spec import parse
 
     write_text(options.out, draw_network(parse(options.spec), classes=options.classes, size=options.size))
-    say(f"diagram: {options.out}", markup=False)
+    say(f"diagram: {options.out}")
 
 
 def match(options: argparse.Namespace) -> None:

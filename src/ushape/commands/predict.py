@@ -48,10 +48,13 @@ def evaluate(options: argparse.Namespace) -> None:
     seen = in_both([r.name for r in rois], [p for network in networks for p in patients_seen(network.about)])
     if seen:
         owner = "the network's" if len(networks) == 1 else "a network's"
-        say(f"[bold]note[/]: {len(seen)} of these patients were in {owner} training or validation set")
+        say(f"note: {len(seen)} of these patients were in {owner} training or validation set")
+    for path, network in zip(options.weights, networks, strict=True):
+        if "trained_on" not in network.about:
+            say(f"note: {path} does not say on which patients it was trained: they may be among these")
     if options.json:
         told = [
-            {"weights": str(path), "spec": network.net.spec.name, "seed": network.about["seed"]}
+            {"weights": str(path), "spec": network.net.spec.name, "seed": network.about.get("seed")}
             for path, network in zip(options.weights, networks, strict=True)
         ]
         head = {"grouping": groups.id, "tta": tta, "sigma": sigma, "networks": told, "seen_patients": seen}
@@ -61,11 +64,11 @@ def evaluate(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> int:
     """Label slides and images with a trained network; 2 where some of them are not possible."""
     from ushape.data.classes import grouping
-    from ushape.errors import DataError, RunError
+    from ushape.errors import DataError
     from ushape.nets.device import pick_device
     from ushape.nets.weights import check_of_tissue, load_weights
     from ushape.predict.calibrate import crops_for
-    from ushape.predict.engines import open_engine
+    from ushape.predict.engines.choose import check_calibrates, open_engine
     from ushape.predict.slides import find_slides
     from ushape.predict.whole import Outputs, begun_with, check_classes, predict_slides, settings_for
     from ushape.progress import Progress
@@ -82,10 +85,8 @@ def predict(options: argparse.Namespace) -> int:
     slides = find_slides(slides)
     outputs = Outputs(check_classes(options.classes, groups), options.tolerance, options.dicom)
     device = pick_device(options.device)
-    if options.calibrate and options.precision not in ("auto", "int8"):
-        raise RunError(
-            f"--calibrate has no effect with precision {options.precision}: leave it out, or give --precision int8"
-        )
+    if options.calibrate:
+        check_calibrates(options.engine, options.precision, device)
     if options.dicom:
         from ushape.predict.dicom import highdicom_module
 
@@ -98,7 +99,7 @@ def predict(options: argparse.Namespace) -> int:
         engine = open_engine(weights, *asked, lanes, device, options.tta, crops, sigma=sigma)
         chosen = options.tta, sigma, options.tissue, options.saturation, options.tile, options.probabilities
         settings = settings_for(path, weights, engine, *chosen, crops)
-        say(f"{weights.net.spec.name} at {settings.mpp:g} µm per pixel in {engine.description}", markup=False)
+        say(f"{weights.net.spec.name} at {settings.mpp:g} µm per pixel in {engine.description}")
         bar = Progress("tiles", 0)
         bar.start()
         try:
@@ -109,13 +110,13 @@ def predict(options: argparse.Namespace) -> int:
         finally:
             bar.stop()
     for note in made.notes:
-        say(f"[bold]note[/]: {note}")
+        say(f"note: {note}")
     for name, count in made.broken.items():
-        say(f"[bold]note[/]: {name}: unreadable, counted as background: {_many(count, 'tile')} of the file")
+        say(f"note: {name}: unreadable, counted as background: {_many(count, 'tile')} of the file")
     if made.before:
-        say(f"finished before: {_many(len(made.before), 'slide')} ({', '.join(made.before)})", markup=False)
+        say(f"finished before: {_many(len(made.before), 'slide')} ({', '.join(made.before)})")
     if made.predicted:
-        say(f"predicted: {_many(len(made.predicted), 'slide')} ({options.out})", markup=False)
+        say(f"predicted: {_many(len(made.predicted), 'slide')} ({options.out})")
     for name, error in made.failed.items():
         print(f"ushape: {error}" if name in str(error) else f"ushape: {name}: {error}", file=sys.stderr)
     return 2 if made.failed else 0
@@ -142,7 +143,7 @@ def export(options: argparse.Namespace) -> None:
         raise RunError("--calibrate and --mpp have no effect without --int8: add it, or leave them out")
     made = run_export(options.weights, options.format, options.out, options.stain, crops)
     about = made.about
-    say(f"{options.out}: {about['spec']}, {about['precision']}, for {about['mpp']} µm per pixel", markup=False)
+    say(f"{options.out}: {about['spec']}, {about['precision']}, for {about['mpp']} µm per pixel")
     say(
         f"computed again by the file on {made.images} images: {made.agreement:.2%} of pixels have the class that "
         f"PyTorch gives them in float32; probabilities differ by {made.difference:.1g} at most"

@@ -29,4 +29,4 @@ def pretrain(options: argparse.Namespace) -> None:
     with Lanes(count) as lanes, Bar("steps", recipe.steps, "loss") as advance:
         run_pretraining(spec, pictures, options.out, recipe, options.seed, lanes, device, advance, options.save_every)
     weights = options.out / "weights.safetensors"
-    say(f"weights: {weights}; start from them with --set pretrained={options.out}", markup=False)
+    say(f"weights: {weights}; start from them with --set pretrained={options.out}")

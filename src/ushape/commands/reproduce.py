@@ -27,7 +27,7 @@ def unet2015(options: argparse.Namespace) -> None:
     with Lanes(1), _Bars() as watch:
         made = reproduce(question, stack, options.out, device, watch)
     _print_unet2015(made)
-    say(f"all numbers: {options.out / 'results.json'}", markup=False)
+    say(f"all numbers: {options.out / 'results.json'}")
 
 
 def degradation(options: argparse.Namespace) -> None:
@@ -52,7 +52,7 @@ def degradation(options: argparse.Namespace) -> None:
     write_json(options.out / "results.json", made)
     draw(points, options.out / "loss-against-depth.svg")
     _print_degradation(rows)
-    say(f"figure: {options.out / 'loss-against-depth.svg'}; all numbers: {options.out / 'results.json'}", markup=False)
+    say(f"figure: {options.out / 'loss-against-depth.svg'}; all numbers: {options.out / 'results.json'}")
 
 
 def _print_degradation(rows: list[dict[str, Any]]) -> None:
@@ -96,9 +96,9 @@ def seed_experiments(options: argparse.Namespace) -> None:
     }
     write_json(options.out / "published.json", made)
     _print_seed_experiments(rows)
-    say(f"rank correlation of the ten mean accuracies, published and ours: {rank:+.2f} (p {p:.2g})", markup=False)
+    say(f"rank correlation of the ten mean accuracies, published and ours: {rank:+.2f} (p {p:.2g})")
     file = options.out / "published.json"
-    say(f"accuracies by ROI, and confusion matrices as the author printed them: {file}", markup=False)
+    say(f"accuracies by ROI, and confusion matrices as the author printed them: {file}")
 
 
 def _print_seed_experiments(rows: Any) -> None:

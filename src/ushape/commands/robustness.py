@@ -26,7 +26,7 @@ def robustness(options: argparse.Namespace) -> None:
     sweep = plan_sweep(options.networks, options.data, options.mpp, options.tta)
     if sweep.left_out:
         say(
-            f"[bold]note[/]: scored on {len(sweep.rois)} ROIs; left out: {len(sweep.left_out)} patients whom a network "
+            f"note: scored on {len(sweep.rois)} ROIs; left out: {len(sweep.left_out)} patients whom a network "
             "saw in training or validation, or whom a study does not know"
         )
     bar = Progress("predictions of ROIs", sweep.units)
@@ -39,12 +39,11 @@ def robustness(options: argparse.Namespace) -> None:
     write_text(options.out / "robustness.csv", table(rows))
     figure = draw(options.out)
     _print(rows)
-    say(f"figure: {figure}; all numbers: {options.out / 'robustness.csv'}", markup=False)
+    say(f"figure: {figure}; all numbers: {options.out / 'robustness.csv'}")
 
 
 def _print(rows: Sequence[Fall]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     from ushape.predict.degrade import KINDS
 
@@ -58,7 +57,7 @@ def _print(rows: Sequence[Fall]) -> None:
         for row in (row for row in rows if (row.degradation, row.strength) == key):
             strength = "" if row.strength is None else KINDS[row.degradation].show(row.strength)
             cells = [cell for score in (row.macro_dice, row.accuracy) for cell in _cells(score)]
-            made.add_row(row.degradation, strength, Text(row.arm), *cells)
+            made.add_row(row.degradation, strength, row.arm, *cells)
     console().print(made)
 
 

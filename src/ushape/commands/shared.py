@@ -52,7 +52,6 @@ def show(rows: list[dict[str, Any]], table: Any, as_json: bool) -> None:
 def print_scores(rows: dict[str, dict[str, Any]], grouping: str) -> None:
     """A table of scores: pooled and per ROI, then Dice of each class."""
     from rich.table import Table
-    from rich.text import Text
 
     first = next(iter(rows.values()))
     classes = list(first["pooled"]["dice"])
@@ -63,18 +62,19 @@ def print_scores(rows: dict[str, dict[str, Any]], grouping: str) -> None:
     for name, made in rows.items():
         values = [made[part][key] for part in ("pooled", "per_roi") for key in ("macro_dice", "accuracy")]
         values += [made["pooled"]["dice"][c] for c in classes]
-        table.add_row(Text(name), *("–" if v is None else f"{v:.3f}" for v in values))
+        table.add_row(name, *("–" if v is None else f"{v:.3f}" for v in values))
     console().print(table)
 
 
 def console() -> Console:
+    """The terminal, to which brackets and colons in the name of a file or a spec mean nothing."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False)
 
 
-def say(text: str, markup: bool = True) -> None:
-    console().print(text, markup=markup, soft_wrap=True)
+def say(text: str) -> None:
+    console().print(text, soft_wrap=True)
 
 
 class Bar:

@@ -20,10 +20,10 @@ def status(options: argparse.Namespace) -> None:
     _table(found)
     for part in found.parts:
         if part.state == "failed":
-            say(f"failed: {part.folder}: {part.why}", markup=False)
+            say(f"failed: {part.folder}: {part.why}")
     working = [part for part in found.parts if part.state == "at work"]
     for part in working:
-        say(f"at work: {part.folder}, step {part.steps:,} of {part.total:,}", markup=False)
+        say(f"at work: {part.folder}, step {part.steps:,} of {part.total:,}")
     left, spent = found.seconds_left, f"{_time(found.seconds)} of training done"
     if all(part.state == "finished" for part in found.parts):
         say(f"all runs finished; {spent}")
@@ -34,12 +34,11 @@ def status(options: argparse.Namespace) -> None:
     else:
         say(f"{spent}; about {_time(left)} left on one core")
     if not working and any(part.state != "finished" for part in found.parts):
-        say(f"nothing is at work: `ushape study resume {options.study}` goes on", markup=False)
+        say(f"nothing is at work: `ushape study resume {options.study}` goes on")
 
 
 def _table(found: Status) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     from ushape.study.status import STATES
 
@@ -52,7 +51,7 @@ def _table(found: Status) -> None:
             own = [part for part in found.parts if part.arm == arm and part.is_search is is_search]
             counts = [str(found.count(state, arm, is_search)) for state in STATES]
             steps = f"{sum(p.steps for p in own):,} of {sum(p.total for p in own):,}"
-            table.add_row(Text(f"{arm} {kind}".strip()), *counts, steps)
+            table.add_row(f"{arm} {kind}".strip(), *counts, steps)
     console().print(table)
 
 
@@ -84,7 +83,7 @@ def power(options: argparse.Namespace) -> None:
     found = outlook(options.study, options.difference / 100, options.power)
     level = "5%" if found.comparisons == 1 else f"5% / {found.comparisons} comparisons, to be safe under Holm"
     size = f"{found.patients} patients, {found.folds} folds, {found.seeds} seed{'s' * (found.seeds > 1)}"
-    say(f"pooled macro Dice against the first arm; two-sided test at {level}", markup=False)
+    say(f"pooled macro Dice against the first arm; two-sided test at {level}")
     if found.parts is None or found.chance is None:
         say(f"this study ({size}) sees, at best, a difference of {100 * found.visible:.1f} points with a power of")
         say(f"{found.wanted:g}: that is if a run's luck (its seed) made no difference at all, which one seed cannot")
@@ -93,8 +92,7 @@ def power(options: argparse.Namespace) -> None:
         return
     say(
         f"this study ({size}) sees a difference of {100 * found.visible:.1f} points with a power of {found.wanted:g}; "
-        f"one of {100 * found.difference:g} points it sees with a chance of {found.chance:.0%}",
-        markup=False,
+        f"one of {100 * found.difference:g} points it sees with a chance of {found.chance:.0%}"
     )
     spread = {name: 100 * getattr(found.parts, name) ** 0.5 for name in ("patient", "seed", "rest")}
     say(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def run_arms(
     open_study(options.out, study)
     if options.match:
         for given, got in zip(arms, study.given, strict=True):
-            say(f"{given.name}: compared as {got.name}", markup=False)
+            say(f"{given.name}: compared as {got.name}")
     go_on(study, options.out, options.jobs, device, engine)
 
 
@@ -94,14 +95,17 @@ def go_on(study: Study, folder: Path, jobs: int | None, device: str, engine: Mak
 
 def ablate(options: argparse.Namespace) -> None:
     """Train and score the arms of a design over changes of one spec; write and name the report."""
+    from ushape.data.rois import find_rois
     from ushape.nets.spec import parse
-    from ushape.study.design import design_specs
+    from ushape.study.design import check_margin, design_specs
     from ushape.study.factorial import make_design
 
     base, design = parse(options.spec), make_design(options.design, options.mods, options.halvings)
     specs = design_specs(base, design)
     if options.dry_run:
-        _search(options, read_recipe(options))  # what is wrong with the settings is told now
+        _search(options, read_recipe(options))  # what is wrong with the settings and the data is told now
+        check_margin(options.margin / 100)
+        find_rois(options.data, options.mpp)
         for spec, arm in zip(specs, design.arms, strict=True):
             print(f"{spec.name}  ({', '.join(f for f in design.factors if f in arm) or 'nothing on'})")
         resolution = f"resolution {design.resolution}" if design.resolution else "nothing aliased"
@@ -121,7 +125,7 @@ def report(options: argparse.Namespace) -> None:
     """Write a study's report again from its runs."""
     from ushape.study.unchanged import load_copies
 
-    if not options.tolerance > 0:
+    if not 0 < options.tolerance < inf:
         raise RunError(f"--tolerance {options.tolerance:g}: give µm above 0, say 10")
     load_copies(options.study)
     finish_study(options.study, options.tolerance, options.format)
@@ -142,5 +146,5 @@ def finish_study(folder: Path, tolerance: float | None = None, form: str = "html
     path = write_report(folder, form)
     print_scores({arm["name"]: arm["scores"] for arm in results["arms"]}, results["grouping"]["id"])
     for headline in headlines(read(folder / FILE)):
-        say("".join(headline.said), markup=False)
-    say(f"report: {path}", markup=False)
+        say("".join(headline.said))
+    say(f"report: {path}")

@@ -48,7 +48,7 @@ def train(options: argparse.Namespace) -> None:
         Bar("steps", recipe.steps, "loss") as advance,
     ):
         run_training(plan, options.out, lanes, device, lambda step, loss: advance(step, loss), options.save_every)
-    say(f"weights: {options.out / 'weights.safetensors'}", markup=False)
+    say(f"weights: {options.out / 'weights.safetensors'}")
     if plan.test:
         _print_run(options.out, recipe.grouping)
 

@@ -33,7 +33,7 @@ MAX_PIXELS = 2**30
 """Images of more pixels than this are refused as slides or decompression bombs."""
 
 _CACHE_VERSION = 1
-_MPP = re.compile(r"_MPP-(\d+(?:\.\d+)?)")
+_MPP = re.compile(r"_MPP-(\d+(?:\.\d+)?)([_,-]\d+)?")
 Bytes = NDArray[np.uint8]
 
 
@@ -72,20 +72,31 @@ _TCGA = re.compile(r"[A-Z0-9]{4}-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORE
 
 
 def pixel_size(name: str, given: float | None = None) -> float:
-    """Pixel size in µm: what the name says (`..._MPP-0.2500`), else `given`; DataError where neither says."""
+    """Pixel size in µm: what the name says (`..._MPP-0.2500`), else `given`; DataError on none and on a wrong one."""
     named = named_pixel_size(name)
-    size = given if named is None else named
-    if size is None:
+    if named is not None:
+        return named
+    if given is None:
         raise DataError(f"{name}: its name gives no pixel size (`_MPP-0.2500`): pass --mpp with its µm per pixel")
-    if not 0.01 <= size <= 100:
-        raise DataError(f"{name}: a pixel size of {size:g} µm cannot be right (0.01 to 100)")
-    return size
+    check_pixel_size(given, name, "correct --mpp")
+    return given
 
 
 def named_pixel_size(name: str) -> float | None:
-    """Pixel size in µm that a name gives (`..._MPP-0.2500`), None where it gives none."""
+    """Pixel size in µm that a name gives (`..._MPP-0.2500`), None where it gives none; DataError on a wrong one."""
     match = _MPP.search(name)
-    return float(match[1]) if match else None
+    if match is None:
+        return None
+    if match[2] and "." not in match[1]:
+        raise DataError(f"{name}: {match[0][1:]} is no pixel size: write it with a point in the name (_MPP-0.2500)")
+    check_pixel_size(float(match[1]), name, "correct the name (_MPP-0.2500)")
+    return float(match[1])
+
+
+def check_pixel_size(size: float, where: str, remedy: str) -> None:
+    """DataError unless a pixel size in µm can be one."""
+    if not 0.01 <= size <= 100:
+        raise DataError(f"{where}: a pixel size of {size:g} µm cannot be right (0.01 to 100): {remedy}")
 
 
 def image_folder(folder: Path) -> Path:

@@ -27,7 +27,8 @@ class Crops:
     def __init__(self, cases: Sequence[Prepared], size: int, slices: int, balanced: float, seed: int) -> None:
         self.cases, self.size, self.slices, self.balanced, self.seed = cases, size, slices, balanced, seed
         classes = range(1, 1 + max(int(case.labels.max()) for case in cases)) if balanced else ()  # reads all labels
-        self._places = {c: [p for case in cases if (p := _some(case, c, seed)) is not None] for c in classes}
+        each = ([p for case in cases if (p := _some(case, c, seed)) is not None] for c in classes)
+        self._places = [places for places in each if places]  # of the classes that there are
 
     def draw(self, step: int, place: int) -> tuple[Float, Labels]:
         """Crop number `place` of a step: image float32 [slices, size, size] from -1 to 1, labels int64 [size, size].
@@ -36,7 +37,7 @@ class Crops:
         """
         rng = np.random.default_rng((self.seed, step, place))
         if rng.random() < self.balanced:
-            places = self._places[int(rng.integers(1, 1 + len(self._places)))]
+            places = self._places[int(rng.integers(len(self._places)))]
             case, voxels = places[rng.integers(len(places))]
             z, y, x = (int(v) for v in voxels[rng.integers(len(voxels))])
             shift = rng.integers(-(self.size // 3), self.size // 3 + 1, 2)

@@ -91,6 +91,21 @@ def open_labels(path: Path, volume: Volume) -> Volume:
     return there.placed_as(volume)
 
 
+def open_prediction(path: Path, volume: Volume, truth: Volume) -> Volume:
+    """Predicted labels in the order of a volume's voxels, whatever the order of the file's; `truth`: its own labels.
+
+    DataError where the file's header places them on another grid than those of volume and labels.
+    """
+    there = open_volume(path, geometry=False)
+    for other in (volume, truth):
+        if (turned := there.turned_as(other)) is not None:
+            return turned.placed_as(volume)
+    raise DataError(
+        f"{path}: its header places its {'x'.join(map(str, there.image.shape))} voxels elsewhere in space than "
+        f"those of {volume.path.name}: write it in the geometry of that volume"
+    )
+
+
 def label_slice(labels: Volume, z: int) -> Labels:
     """Labels of one slice, uint8 [y, x]; DataError where one is not 0, 1 or 2."""
     values = labels.slice(z)

@@ -67,11 +67,6 @@ def prepare(folder: Path, out: Path, progress: Callable[[], None] = lambda: None
     return [c.name for c in cases]
 
 
-def unplaced(out: Path) -> list[str]:
-    """The cases whose headers do not say where their voxels lie, nor how far apart."""
-    return [n for n in read_json(out / "prepared.json")["cases"] if not read_json(out / n / "case.json")["placed"]]
-
-
 def _case(case: Case, folder: Path) -> dict[str, Any]:
     """What case.json says of a case, which is prepared where it is not yet."""
     assert case.segmentation is not None  # find_cases asks for labels
@@ -103,8 +98,10 @@ def _prepare_case(case: Case, folder: Path) -> dict[str, Any]:
     share = resampled(lambda z: (label_slice(labels, z) > 0).astype(np.float32), volume.shape, coarse)
     _write(folder / "liver-image.npy", np.int16, coarse, map(np.round, image))
     _write(folder / "liver-labels.npy", np.uint8, coarse, (s >= 0.5 for s in share))
-    told = {"volume": str(case.volume), "shape": volume.shape, "spacing": volume.spacing, "slices": [first, last]}
-    return told | {"placed": volume.placed}
+    if not np.load(folder / "liver-labels.npy", mmap_mode="r").any():
+        sides = " x ".join(f"{side:g}" for side in SPACING)
+        raise DataError(f"{labels.path}: its liver is lost on voxels of {sides} mm: leave this volume out")
+    return {"volume": str(case.volume), "shape": volume.shape, "spacing": volume.spacing, "slices": [first, last]}
 
 
 def _write(path: Path, kind: type, shape: tuple[int, ...], slices: Iterable[NDArray[np.generic]]) -> None:

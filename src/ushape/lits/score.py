@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ushape.errors import DataError
-from ushape.lits.folder import Case, find_cases, find_labels, label_slice, labels_name, open_labels
+from ushape.lits.folder import Case, find_cases, find_labels, label_slice, labels_name, open_labels, open_prediction
 from ushape.lits.surface import Spacing, apart
 from ushape.lits.volumes import open_volume
 
@@ -70,7 +70,8 @@ def score_labels(truth: Labels, predicted: Labels, spacing: Spacing) -> dict[str
 def score_folder(
     data: Path, predicted: Path, progress: Callable[[], None] = lambda: None
 ) -> dict[str, dict[str, Scores]]:
-    """Case -> class -> scores, for all cases of `data`; DataError where a case was not predicted, or has no labels."""
+    """Case -> class -> scores, for all cases of `data`; DataError where a case was not predicted, or elsewhere in
+    space, or has no labels."""
     cases, found = find_cases(data), find_labels(predicted)
     for case in cases:
         if case.name not in found:
@@ -85,7 +86,8 @@ def score_folder(
 def _score_case(case: Case, predicted: Path) -> dict[str, Scores]:
     volume = open_volume(case.volume)
     assert case.segmentation is not None  # find_cases asks for labels
-    maps = [open_labels(path, volume) for path in (case.segmentation, predicted)]
+    labels = open_labels(case.segmentation, volume)
+    maps = labels, open_prediction(predicted, volume, labels)
     truth, guess = (np.stack([label_slice(m, z) for z in range(volume.shape[0])]) for m in maps)
     return score_labels(truth, guess, volume.spacing)
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,6 @@ class Volume:
     image: Any
 
     @property
-    def placed(self) -> bool:
-        """Whether the header places the volume in space; twenty of LiTS have voxels of 1 mm at the origin instead."""
-        return not np.array_equal(self.image.affine, np.eye(4))
-
-    @property
     def shape(self) -> tuple[int, int, int]:
         depth, height, width = self.raw.shape
         return depth, height, width
@@ -69,6 +65,31 @@ class Volume:
     def placed_as(self, other: Volume) -> Volume:
         """These numbers with the geometry of another volume of the same shape, voxel for voxel in the files' order."""
         return replace(self, raw=_seen(self.stored, other.image.affine), spacing=other.spacing)
+
+    def turned_as(self, other: Volume) -> Volume | None:
+        """These numbers in the other's order and direction of axes; None where the two are not one grid in space.
+
+        Corners may lie a tenth of a voxel apart, as headers round.
+        """
+        nibabel = nibabel_module()
+        mine, its = self.image.affine, other.image.affine
+        if self.stored.shape == other.stored.shape and np.array_equal(mine, its):
+            return self
+        if not all(np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) for affine in (mine, its)):
+            return None
+        turn = nibabel.orientations.ornt_transform(nibabel.io_orientation(mine), nibabel.io_orientation(its))
+        stored = nibabel.apply_orientation(self.stored, turn)
+        if stored.shape != other.stored.shape:
+            return None
+        turned = mine @ nibabel.orientations.inv_ornt_aff(turn, self.stored.shape)
+        corners = np.array([[*corner, 1] for corner in product(*((0, n - 1) for n in stored.shape))])
+        apart = np.abs(corners @ (turned - its).T).max()
+        return replace(self, stored=stored) if apart <= nibabel.affines.voxel_sizes(its).min() / 10 else None
+
+
+def is_placed(path: Path) -> bool:
+    """Whether a volume's header places it in space; twenty of LiTS have voxels of 1 mm at the origin instead."""
+    return not np.array_equal(nibabel_module().load(path).affine, np.eye(4))
 
 
 def open_volume(path: Path, geometry: bool = True) -> Volume:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ushape.errors import SpecError
 from ushape.nets.budget import cost, sized
@@ -122,7 +122,7 @@ def year(source: str) -> int | None:
 
 def show_mods(rows: list[dict[str, Any]]) -> Table:
     """Rows of `mods_table` for a rich console: an axis is a section, a * marks its default."""
-    table = Table(box=box.SIMPLE_HEAD, caption=f"x: of {escape(REFERENCE.name)} · *: the default")
+    table = Table(box=box.SIMPLE_HEAD, caption=Text(f"x: of {REFERENCE.name} · *: the default"))
     for heading in ("axis", "modification", "what it changes"):
         table.add_column(heading, overflow="fold")
     for heading in ("parameters", "FLOPs"):
@@ -136,7 +136,7 @@ def show_mods(rows: list[dict[str, Any]]) -> Table:
         shown = row["axis"]
         name = row["name"] + " *" * row["default"]
         ratios = [_times(row[key]) for key in ("parameters", "flops")]
-        table.add_row(axis, name, escape(row["changes"]), *ratios, escape(row["paper"]))
+        table.add_row(axis, name, Text(row["changes"]), *ratios, Text(row["paper"]))
     return table
 
 
@@ -151,7 +151,7 @@ def show_nets(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         spec = row["spec"] if row["spec"] != row["name"] else "a module of its own"
         cells = [str(row["year"] or "-"), f"{row['params']:,}", _giga(row)]
-        table.add_row(row["name"], escape(spec), *cells, escape(row["checked"]))
+        table.add_row(row["name"], Text(spec), *cells, Text(row["checked"]))
     return table
 
 
@@ -169,7 +169,7 @@ def show_costs(rows: list[dict[str, Any]]) -> Table:
         field = "global" if row["receptive_field"] is None else str(row["receptive_field"] or "–")
         cells = [f"{row['parameters']:,}", _digits(row["flops"] / 1e9), field]
         cells += [memory(row["activation_bytes"]), memory(row["saved_bytes"])]
-        table.add_row(escape(row["name"]), *cells, *([_speed(row)] if timed else []))
+        table.add_row(Text(row["name"]), *cells, *([_speed(row)] if timed else []))
     return table
 
 

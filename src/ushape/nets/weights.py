@@ -86,6 +86,10 @@ def check_of_tissue(path: Path, about: dict[str, Any]) -> None:
     check_has_classes(path, about)
     if "grouping" not in about:
         raise RunError(f"{weights_file(path)}: holds no network of tissue classes: give one that `ushape train` made")
+    if missing := [key for key in ("mpp", "normalise", "tta") if key not in about]:
+        raise RunError(
+            f"{weights_file(path)}: does not say its {', '.join(missing)}: save it again with them in `about`"
+        )
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -99,8 +103,11 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def patients_seen(about: dict[str, Any]) -> set[str]:
-    """Patients that the network of these weights was trained or chosen on: it cannot be judged on them."""
-    return {*about["trained_on"], *about["validated_on"]}
+    """Patients that the network of these weights was trained or chosen on: it cannot be judged on them.
+
+    Nobody where it does not say so; `ushape train` has it say `trained_on`.
+    """
+    return {*about.get("trained_on", ()), *about.get("validated_on", ())}
 
 
 def start_from(net: Network, path: Path) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from ushape import __version__
 from ushape.data.classes import IGNORE, Grouping
 from ushape.errors import DataError, UshapeError
 from ushape.files import replacing
+from ushape.predict.slides.find import first_level
 from ushape.predict.store import Grid
 
 TILE = 512
@@ -45,10 +46,11 @@ Bytes = NDArray[np.uint8]
 def save_dicom(path: Path, labels: Grid, mpp: float, grouping: Grouping, about: Mapping[str, Any], slide: Path) -> None:
     """Write a label map uint8 [H, W] at `mpp` µm per px as a segmentation of the slide in the file `slide`.
 
-    If that file is a DICOM whole-slide image, study, patient, specimen, frame of reference and position are its own and
-    it is referenced. Else they are empty or derived from the file's name and size, so that two segmentations of one
-    file are of one study, and nothing is referenced: there is no such DICOM image. `about` goes into the parameters of
-    the algorithm. UshapeError without highdicom; DataError where a label is no class; RunError where the disk is full.
+    If that file is of a DICOM whole-slide image, study, patient, specimen, frame of reference and position are those
+    of its finest level, which is referenced. Else they are empty or derived from the file's name and size, so that two
+    segmentations of one file are of one study, and nothing is referenced: there is no such DICOM image. `about` goes
+    into the parameters of the algorithm. UshapeError without highdicom; DataError where a label is no class or the
+    finest level is missing; RunError where the disk is full.
     """
     highdicom = highdicom_module()
     height, width = labels.shape
@@ -152,8 +154,9 @@ def _codes(highdicom: Any, name: str) -> tuple[Any, Any]:
 def _source(highdicom: Any, slide: Path, mpp: float) -> tuple[Any, bool]:
     """The data set of the slide without its pixels, and whether it is one; else one in which only its file is known.
 
-    What a careless converter left out is empty or derived as for other files. The matrix is said to be a tile's, for
-    `_header`.
+    Of a DICOM slide it is the finest level's, whichever of its files is given. What a careless converter left out is
+    empty or derived as for other files. The matrix is said to be a tile's, for `_header`. DataError where the finest
+    level is not to be found.
     """
     import pydicom
     from pydicom.errors import InvalidDicomError
@@ -164,6 +167,11 @@ def _source(highdicom: Any, slide: Path, mpp: float) -> tuple[Any, bool]:
     except (InvalidDicomError, OSError):
         found = pydicom.Dataset()
     if found.get("SOPClassUID") == WHOLE_SLIDE:
+        level = first_level(slide)
+        if level is None:
+            raise DataError(f"{slide}: the file of its finest level is not beside it: copy the whole series again")
+        if level != slide:
+            found = pydicom.dcmread(level, stop_before_pixels=True)
         real = all(key in found for key in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
         groups = found.get("SharedFunctionalGroupsSequence")
         if not groups or "PixelMeasuresSequence" not in groups[0]:

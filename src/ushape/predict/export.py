@@ -152,7 +152,7 @@ def _onnx(weights: Weights, how: str, crops: Crops, about: dict[str, str], path:
         for side, name in zip(free, ("height", "width"), strict=False):
             side.dim_param = name
     if crops is not None:
-        model = quantised(model, crops, weights.net.multiple, None, "image")
+        model = quantised(model, crops, weights.net.multiple, None, _names(how)[0])
     model.producer_name, model.producer_version = "ushape", __version__
     del model.metadata_props[:]
     for key, value in about.items():
@@ -179,7 +179,7 @@ def _openvino(weights: Weights, how: str, crops: Crops, about: dict[str, str], p
             port.get_tensor().set_names({name})
     model.reshape({"image": [1, -1, -1, 3]} | ({"stain": [3, 3]} if how == "given" else {}))
     if crops is not None:
-        model = quantised(model, crops, weights.net.multiple, None)
+        model = quantised(model, crops, weights.net.multiple, None, inputs)
     for key, value in about.items():
         model.set_rt_info(value, ["ushape", key])
     ov.save_model(model, path, compress_to_fp16=False)

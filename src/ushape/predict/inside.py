@@ -43,17 +43,15 @@ def read_annotations(path: Path) -> tuple[list[Annotation], int]:
     without = 0
     for number, feature in enumerate(features, 1):
         try:
-            geometry, about = feature["geometry"] or {}, feature.get("properties") or {}
-            kind = geometry.get("type")
-            if kind not in ("Polygon", "MultiPolygon"):
+            about = feature.get("properties") or {}
+            parts = _parts(feature["geometry"] or {})
+            if not parts:
                 without += 1
                 continue
-            polygons = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
-            edges = np.concatenate([_edges(ring) for polygon in polygons for ring in polygon])
             name = about.get("name") or (about.get("classification") or {}).get("name") or f"annotation {number}"
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise DataError(f"{path}: feature {number} is no GeoJSON feature: export it from QuPath again") from error
-        found.setdefault(str(name), []).append(edges)
+        found.setdefault(str(name), []).extend(parts)
     if not found:
         raise DataError(f"{path}: holds no polygon: draw an area in QuPath and export it as GeoJSON")
     return [Annotation(name, tuple(parts)) for name, parts in found.items()], without
@@ -98,8 +96,22 @@ def _inside(edges: Edges, height: int, width: int) -> NDArray[np.bool_]:
     return np.bitwise_xor.accumulate(crossings, axis=1)[:, :width].astype(bool)
 
 
+def _parts(geometry: Any) -> list[Edges]:
+    """The parts that a geometry has, those of the geometries in a collection together; none for points and lines."""
+    kind = geometry.get("type")
+    if kind == "GeometryCollection":
+        return [part for each in geometry["geometries"] for part in _parts(each)]
+    if kind not in ("Polygon", "MultiPolygon"):
+        return []
+    polygons = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
+    return [np.concatenate([_edges(ring) for polygon in polygons for ring in polygon])]
+
+
 def _edges(ring: Any) -> Edges:
+    """The edges of a ring; one that does not end where it begins, as GeoJSON demands, is closed."""
     corners = np.asarray(ring, np.float64)[:, :2]
+    if not np.array_equal(corners[0], corners[-1]):
+        corners = np.vstack([corners, corners[:1]])
     if len(corners) < 4 or not np.isfinite(corners).all():
         raise ValueError
     return np.hstack([corners[:-1], corners[1:]])

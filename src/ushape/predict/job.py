@@ -235,6 +235,17 @@ class SlideJob:
             write_json(file, self.about())
 
 
+def provenance(folder: Path) -> dict[str, Any] | None:
+    """What provenance.json says in a folder, None where there is none; UshapeError where it is of another program."""
+    file = folder / PROVENANCE
+    if not file.exists():
+        return None
+    there = read_json(file)
+    if not isinstance(there, dict) or not all(isinstance(there.get(k), dict) for k in ("slide", "settings")):
+        raise UshapeError(f"{file}: is not of `ushape predict`: choose another --out, or move that file away")
+    return there
+
+
 def unfinished(folder: Path) -> dict[str, Any] | None:
     """What an interrupted prediction in a folder is of."""
     file = folder / WORK / PLAN
@@ -255,9 +266,9 @@ def begun(job: SlideJob) -> bool:
 def finished(job: SlideJob) -> bool:
     """Whether a job's folder holds its results; UshapeError where it holds those of something else."""
     folder, about = job.folder, job.about() | {"outputs": job.outputs}
-    if not (folder / PROVENANCE).exists():
+    there = provenance(folder)
+    if there is None:
         return False
-    there = read_json(folder / PROVENANCE)
     if {key: there.get(key) for key in about} != about:
         raise UshapeError(
             f"{folder} holds the results of {_difference(there, about)}: choose another --out, or remove that folder"

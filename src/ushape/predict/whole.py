@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING, Any, Literal
 from ushape import __version__
 from ushape.data.classes import Grouping
 from ushape.errors import DataError, UshapeError
-from ushape.files import content_hash, read_json
+from ushape.files import content_hash
 from ushape.nets.weights import Weights, weights_file
 from ushape.predict.calibrate import fingerprint
 from ushape.predict.canvas import Part
 from ushape.predict.composition import composition, row, write_composition_csv
-from ushape.predict.job import LABELS, MARGIN, PROVENANCE, Found, Settings, SlideJob, begun, finished, unfinished
+from ushape.predict.job import (
+    LABELS,
+    MARGIN,
+    PROVENANCE,
+    Found,
+    Settings,
+    SlideJob,
+    begun,
+    finished,
+    provenance,
+    unfinished,
+)
 from ushape.predict.margin import effective_margin
 from ushape.predict.overlay import save_overlay
 from ushape.predict.polygons import save_geojson
@@ -109,18 +120,25 @@ def predict_slides(
 
     failed = stream(jobs, lanes, report)
     done_jobs = [job for job in jobs if job.name not in failed]
-    there = [read_json(file) for file in sorted(out.glob(f"*/{PROVENANCE}"))]
-    rows = [
-        {"slide": each["slide"]["path"], **row(each["composition"])}
-        for each in there
-        if each["settings"]["grouping"] == settings.grouping
-    ]
-    if rows:
+    if rows := _rows(out, settings.grouping):
         write_composition_csv(out / "composition.csv", rows)
     broken = {job.name: job.broken for job in done_jobs if job.broken}
     notes = tuple(job.note for job in done_jobs if job.note)
     before += [job.name for job in done_jobs if job.elsewhere]
     return Outcome(tuple(job.name for job in done_jobs if not job.elsewhere), tuple(before), failed, broken, notes)
+
+
+def _rows(out: Path, classes: str) -> list[dict[str, Any]]:
+    """The rows of the table: of each finished slide in `out` with the classes of this grouping."""
+    rows = []
+    for file in sorted(out.glob(f"*/{PROVENANCE}")):
+        try:
+            there = provenance(file.parent)
+        except UshapeError:  # another program's, of which nothing is known
+            continue
+        if there is not None and there["settings"].get("grouping") == classes:
+            rows.append({"slide": there["slide"]["path"], **row(there["composition"])})
+    return rows
 
 
 def write_outputs(job: SlideJob, found: Found, store: Store, grouping: Grouping, outputs: Outputs) -> dict[str, Any]:
@@ -217,7 +235,7 @@ def begun_with(out: Path, slides: Sequence[Path], asked: tuple[str, str]) -> tup
     """
     for path in slides:
         folder = out / slide_name(path)
-        there = read_json(folder / PROVENANCE) if (folder / PROVENANCE).exists() else unfinished(folder)
+        there = provenance(folder) or unfinished(folder)
         if there is None:
             continue
         engine, precision = there["settings"]["engine"], there["settings"]["precision"]

@@ -85,10 +85,18 @@ def sweep(
 ) -> list[Point]:
     """Train every network on all ROIs of each folder; what is finished is not trained again.
 
-    RunError where `out` holds runs on other ROIs of a folder's name, or another process is at work on them.
+    RunError where two folders have one name, `out` holds runs on other ROIs of a folder's name, or another process is
+    at work on them.
     """
     if seeds < 2:
         raise RunError(f"--seeds {seeds}: an interval over seeds needs at least 2")
+    names = [folder.resolve().name for folder in data]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            one, other = data[names.index(name)], data[i]
+            raise RunError(
+                f"--data {one} {other}: both are called {name}, as their results would be: rename one of them"
+            )
     precision = training_precision(RECIPE.precision, torch.device(device))
     recipe = replace(RECIPE, steps=steps, precision=precision)
     points, todo = [], []

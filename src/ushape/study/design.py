@@ -210,8 +210,7 @@ def plan_study(
 
     solved: the arms of a study that asked the same before, whose widths stand.
     """
-    if not 0 < margin < 1:
-        raise RunError(f"--margin {100 * margin:g}: give points above 0 and below 100, say 1")
+    check_margin(margin)
     arms = [each if isinstance(each, Arm) else Arm(each) for each in given]
     asked = tuple(arm.name for arm in arms) if matched else ()
     if solved:
@@ -252,6 +251,12 @@ def plan_study(
     ]
     found = (tuple(made), seeds, fingerprint(rois), tuple(shares))
     return Study(tuple(arms), recipe, data, mpp, *found, design, base, matched, asked, margin, search)
+
+
+def check_margin(margin: float) -> None:
+    """RunError where a share that would not matter is none."""
+    if not 0 < margin < 1:
+        raise RunError(f"--margin {100 * margin:g}: give points above 0 and below 100, say 1")
 
 
 def solved_before(folder: Path, given: Sequence[Arm | Spec], matched: By | None) -> tuple[Arm, ...]:

@@ -93,6 +93,8 @@ def _of_study(folder: Path, patients: Collection[str]) -> list[Arm]:
 def _alone(path: Path, patients: Collection[str]) -> Arm:
     about = read_about(path)
     check_of_tissue(path, about)
+    if "trained_on" not in about:
+        raise RunError(f"{path}: does not say on which patients it was trained: give a run of `ushape train`")
     unseen = sorted(set(patients).difference(in_both(patients, patients_seen(about))))
     return Arm(from_dict(about["spec"]).name, path, (dict.fromkeys(unseen, weights_file(path)),))
 

@@ -206,6 +206,20 @@ def test_what_cannot_be_is_refused(
         open_engine(weights(spec, channels), engine, precision, lanes, CPU, "none")
 
 
+@pytest.mark.parametrize(
+    ("engine", "precision", "device"),
+    [("torch", "auto", "cpu"), ("onnx", "auto", "cpu"), ("auto", "auto", "meta"), ("auto", "auto", "cpu"),
+     ("torch", "int8", "cpu"), ("openvino", "float32", "cpu")],
+)  # fmt: skip
+def test_crops_are_refused_where_nothing_is_int8(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch, engine: str, precision: str, device: str
+) -> None:
+    monkeypatch.setattr(choose, "installed", lambda name: name != "openvino")
+    crops = [invented_tissue(64)]
+    with pytest.raises(RunError, match=f"precision {precision} and engine {engine} on {device}: leave them out, or"):
+        open_engine(weights(), engine, precision, lanes, torch.device(device), "none", crops)
+
+
 def test_crops_without_effect_and_other_devices_are_refused(lanes: Lanes) -> None:
     with pytest.raises(RunError, match="have no effect with precision float32"):
         open_engine(weights(), "torch", "float32", lanes, CPU, "none", [invented_tissue(64)])

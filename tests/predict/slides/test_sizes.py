@@ -46,6 +46,15 @@ def test_the_file_comes_first_then_the_name_then_the_flag(
         (PLAIN, Claim(0.25, 0.26, True, "its metadata"), None, r"0\.25 x 0\.26 µm .* not square"),
         (PLAIN, None, -1.0, "--mpp -1: .* cannot be right"),
         (PLAIN, None, float("nan"), "cannot be right"),
+        (
+            Path("a/x_MPP-0.0025.png"),
+            None,
+            None,
+            r"x_MPP-0\.0025\.png: a pixel size of 0\.0025 µm .*: correct the name",
+        ),
+        (Path("a/x_MPP-0_25.png"), None, None, r"x_MPP-0_25\.png: MPP-0_25 is no pixel size: write it with a point"),
+        (Path("a/x_MPP-0_25.tif"), SCANNER, None, "is no pixel size"),
+        (Path("a/x_MPP-0.png"), None, 0.5, "a pixel size of 0 µm"),
     ],
 )
 def test_nothing_said_or_a_contradiction_is_refused_with_a_remedy(

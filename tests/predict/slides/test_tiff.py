@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from ushape.errors import DataError
 from ushape.predict.slides import MAX_PIXELS, Slide, Unreadable, open_slide
@@ -62,6 +64,50 @@ def test_jpeg_gives_nearly_the_pixels(write_tiff: WriteTiff, picture: Picture, s
     options = {"compressionargs": {"level": 95}, "subsampling": subsampling}
     with opened(write_tiff("a.tif", [image], compression="jpeg", **options, **AT)) as slide:
         assert np.abs(whole(slide).astype(int) - image).mean() < 3
+
+
+@pytest.mark.parametrize("compression", ["none", "lzw", "deflate", "zstd"])
+@pytest.mark.parametrize("studio", [False, True])
+@pytest.mark.parametrize("planes", [False, True])
+def test_ycbcr_without_jpeg_is_brought_to_rgb(
+    write_tiff: WriteTiff, picture: Picture, compression: str, studio: bool, planes: bool
+) -> None:
+    image = picture(150, 211)
+    stored = np.asarray(Image.fromarray(image).convert("YCbCr"))
+    options: dict[str, Any] = {"photometric": "ycbcr", "compression": compression}
+    if studio:  # light from 16 to 235, colours from 16 to 240, and white balanced as for high definition
+        red, green, blue = 0.2126, 0.7152, 0.0722
+        y = image @ np.array([red, green, blue])
+        cb, cr = (image[..., 2] - y) / (2 - 2 * blue), (image[..., 0] - y) / (2 - 2 * red)
+        parts = 16 + y * 219 / 255, 128 + cb * 112 / 127, 128 + cr * 112 / 127
+        stored = np.rint(np.stack(parts, 2)).astype(np.uint8)
+        luma = (2126, 10000, 7152, 10000, 722, 10000)
+        ends = (16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1)
+        options["extratags"] = [(529, 5, 3, luma, True), (532, 5, 6, ends, True)]
+    if planes:
+        stored, options["planarconfig"] = np.ascontiguousarray(stored.transpose(2, 0, 1)), "separate"
+    with opened(write_tiff("a.tif", [stored], **options, **AT)) as slide:
+        assert np.abs(whole(slide).astype(int) - image).max() <= 3
+
+
+def test_what_ycbcr_means_must_be_known(write_tiff: WriteTiff, picture: Picture) -> None:
+    path = write_tiff("a.tif", [picture(100, 100)], photometric="ycbcr", **AT)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["YCbCrSubSampling"].overwrite((2, 2))
+    with pytest.raises(DataError, match=r"a\.tif: is YCbCr with colours of lower resolution, not RGB: convert it"):
+        open_slide(path)
+    with pytest.raises(DataError, match=r"b\.tif: is YCbCr in compression 34712, not RGB: convert it to RGB"):
+        open_slide(write_tiff("b.tif", [picture(100, 100)], photometric="ycbcr", compression="JPEG2000", **AT))
+
+
+def test_ycbcr_that_was_never_written_is_white(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a_MPP-0.5.tif") as tiff:
+        tiles = iter([np.full((64, 64, 3), 128, np.uint8), None])
+        tiff.write(tiles, shape=(64, 128, 3), dtype="uint8", tile=(64, 64), photometric="ycbcr", compression="deflate")
+    with opened(tmp_path / "a_MPP-0.5.tif") as slide:
+        made = whole(slide)
+    assert (made[:, :64] == 128).all()
+    assert (made[:, 64:] == 255).all()
 
 
 @pytest.mark.parametrize("options", [{"planarconfig": "separate"}, {"predictor": True}, {"bigtiff": True}])
@@ -253,7 +299,7 @@ def test_a_damaged_header_is_a_data_error(write_tiff: WriteTiff, picture: Pictur
 # ---- damaged tiles -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("compression", ["deflate", "lzw", "JPEG2000", "jpeg"])
+@pytest.mark.parametrize("compression", ["deflate", "lzw", "JPEG2000", "jpeg", "png", "jpegxl", "lzma"])
 @pytest.mark.parametrize("keep", [0.0, 0.6])
 def test_a_damaged_tile_is_unreadable_and_its_neighbours_are_not(
     write_tiff: WriteTiff, picture: Picture, damage: Damage, compression: str, keep: float
@@ -264,6 +310,30 @@ def test_a_damaged_tile_is_unreadable_and_its_neighbours_are_not(
         with pytest.raises(Unreadable, match=r"a\.tif: the tile at row 1, column 1, level 0 is damaged"):
             slide.read(0, 0, 0, 70, 70)
         assert np.abs(slide.read(0, 0, 0, 64, 200).astype(int) - image[:64]).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.EIO, "Input/output error"), r"cannot be read \(Input/output error\): repeat the command once"),
+        (OSError(errno.ESTALE, "Stale file handle"), r"cannot be read \(Stale file handle\)"),
+        (MemoryError(), "no memory to decode the tile at row 1, column 1, level 0: .* fewer --jobs"),
+    ],
+)
+def test_a_tile_that_is_not_at_fault_is_no_damaged_one(
+    write_tiff: WriteTiff, picture: Picture, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise error
+
+    image = picture(200, 200)
+    with opened(write_tiff("a.tif", [image], **AT)) as slide:
+        with monkeypatch.context() as patched:
+            patched.setattr(TiffSlide, "_bytes", fails)
+            with pytest.raises(DataError, match=rf"a\.tif: .*{message}") as told:
+                slide.read(0, 70, 70, 1, 1)
+        assert not isinstance(told.value, Unreadable)
+        assert np.array_equal(whole(slide), image)
 
 
 def test_a_tile_that_claims_to_be_enormous_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,16 @@ def test_each_slice_has_mean_0_and_deviation_1(stack: Stack) -> None:
     assert stack.light[0][stack.interior[0]].mean() > 0.3 > -0.3 > stack.light[0][~stack.interior[0]].mean()
 
 
+def test_slices_stand_in_the_order_of_their_numbers(tmp_path: Path, write_stack: WriteStack, stack: Stack) -> None:
+    folder = write_stack(tmp_path / "stack")
+    for part in ("images", "labels"):
+        for file in sorted((folder / part).iterdir()):
+            file.rename(file.with_name(f"z{5 + int(file.stem)}.png"))
+    made = read_stack(folder)
+    assert made.names == tuple(f"z{i}" for i in range(5, 13))
+    np.testing.assert_array_equal(made.light, stack.light)
+
+
 def test_24_slices_are_split_as_the_issue_says() -> None:
     assert parts(24).train == tuple(range(18))
     assert parts(24).test == tuple(range(18, 24))

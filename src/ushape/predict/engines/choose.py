@@ -50,16 +50,17 @@ def open_engine(
     whose labels of invented tissue are those of float32 in AGREEMENT of the pixels (float32 itself where none other
     is); int8 only where `calibrate` is given. On a GPU it is torch. sigma: px by which probabilities are smoothed.
 
-    RunError where the engine is not installed, cannot compute in the precision or cannot take the network.
+    RunError where the engine is not installed, cannot compute in the precision or cannot take the network, or where
+    `calibrate` has no effect.
     """
     net = weights.net
     check_takes_images(net)
     for value, known, what in ((engine, ENGINES, "engine"), (precision, PRECISIONS, "precision")):
         if value not in known:
             raise RunError(f"{what} {value!r}: give one of {', '.join(known)}")
+    if calibrate is not None:
+        check_calibrates(engine, precision, device)
     crops = None if calibrate is None else list(calibrate)
-    if crops is not None and precision not in ("auto", "int8"):
-        raise RunError(f"images to calibrate on have no effect with precision {precision}: leave them out")
 
     def make(kind: Kind) -> Engine:
         return _make(weights, kind, lanes, device, tta, sigma, crops)
@@ -95,6 +96,15 @@ def check_takes_images(net: Network) -> None:
         raise RunError(f"the network takes {net.in_channels} channels, not the 3 of an RGB image: give other weights")
     if net.shrink:
         raise RunError(f"{net.spec.name}: scores a smaller area than it is shown: give weights with padding=same")
+
+
+def check_calibrates(engine: str, precision: str, device: torch.device) -> None:
+    """RunError where images to calibrate on have no effect, since nothing that `open_engine` may take is int8."""
+    if ("openvino", "int8") not in _candidates(engine, precision, device, calibrated=True):
+        raise RunError(
+            f"images to calibrate on have no effect with precision {precision} and engine {engine} on {device}: leave "
+            "them out, or have engine openvino (pip install 'ushape[openvino]') compute in int8 on the CPU"
+        )
 
 
 def _make(

@@ -90,15 +90,21 @@ class OpenVinoEngine(Engine):
 
     def _model(self, height: int, width: int) -> Any:
         """The network as a model for tiles of this size or, left to be reshaped, of many."""
+        size: tuple[int, int] | None = None
         try:
             program = self._programs.general() if self._programs.serves(height, width) else None
+            if program is not None and self._general is not None:
+                return self._general.clone()
             if program is None:
-                return self._quantised(converted(self._programs.only(height, width)), (height, width))
-            if self._general is None:
-                self._general = self._quantised(converted(program), None)
+                program, size = self._programs.only(height, width), (height, width)
+            model = converted(program)
         except RunError as error:
             raise RunError(f"{self._spec}: {error}: give engine torch") from None
-        return self._general.clone()
+        model = self._quantised(model, size)
+        if size is not None:
+            return model
+        self._general = model
+        return model.clone()
 
     def _quantised(self, model: Any, size: tuple[int, int] | None) -> Any:
         if self.precision != "int8":

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ushape.predict.engines.base import Bytes
+from ushape.errors import RunError
+from ushape.predict.engines.base import NO_STAIN, Bytes
 from ushape.predict.engines.libraries import nncf_module, without_telemetry
+from ushape.predict.engines.program import first_line
 
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "Conv", "ConvTranspose")
 
@@ -25,28 +27,34 @@ def fitted(crop: Bytes, multiple: int, size: tuple[int, int] | None) -> Bytes:
     return np.pad(crop, (*missing, (0, 0)), mode="symmetric")[None, :height, :width]
 
 
-def quantised(model: Any, crops: Sequence[Bytes], multiple: int, size: tuple[int, int] | None, name: str = "") -> Any:
+def quantised(
+    model: Any, crops: Sequence[Bytes], multiple: int, size: tuple[int, int] | None, names: Sequence[str] = ()
+) -> Any:
     """An OpenVINO or ONNX model of `Classes` or `Whole` with its convolutions in int8, but for the first.
 
     The first one sees an image, whose grey levels lie closer than the steps of a common scale of int8 would. What
     comes before it and the softmax stay as they are too. Weights use half of their range: CPUs without VNNI add pairs
     of products in 16 bits, where whole weights overflow (4.4% of the pixels of ten BCSS ROIs got another class by it).
-    name: of the input of an ONNX model.
+    names: of the model's inputs where it has names; of two the second takes a stain, and the crops have theirs already.
+    RunError where NNCF cannot.
     """
     nncf = nncf_module()
     batches: list[Any] = [fitted(crop, multiple, size) for crop in crops]
-    if name:
-        batches = [{name: batch} for batch in batches]
+    if names:
+        batches = [dict(zip(names, (batch, NO_STAIN), strict=False)) for batch in batches]
     with without_telemetry(), warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        return nncf.quantize(
-            model,
-            nncf.Dataset(batches),
-            subset_size=len(batches),
-            preset=nncf.QuantizationPreset.PERFORMANCE,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-            ignored_scope=nncf.IgnoredScope(names=_up_to_first_convolution(model)),
-        )
+        try:
+            return nncf.quantize(
+                model,
+                nncf.Dataset(batches),
+                subset_size=len(batches),
+                preset=nncf.QuantizationPreset.PERFORMANCE,
+                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+                ignored_scope=nncf.IgnoredScope(names=_up_to_first_convolution(model)),
+            )
+        except Exception as error:  # of many classes
+            raise RunError(f"NNCF cannot quantise it ({first_line(error)}): leave int8 out") from error
 
 
 def _up_to_first_convolution(model: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def is_tiff(path: Path) -> bool:
 def find_slides(paths: Sequence[Path]) -> list[Path]:
     """The slides among files and folders, in the order given, those of a folder sorted.
 
-    Of DICOM files that are levels of one slide, the first stands for it.
+    Of DICOM files that are one slide, that of its finest level stands for it.
 
     DataError: no such file, one unreadable or of unknown type, a folder without slides, two slides of one name.
     """
@@ -72,23 +73,46 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _one_of_each_series(paths: list[Path]) -> list[Path]:
-    seen: set[str] = set()
-    kept = []
-    for path in paths:
-        series = _series(path) if path.suffix.lower() == ".dcm" else None
-        if series is None or series not in seen:
-            kept.append(path)
-        seen |= {series} if series else set()
-    return kept
+def first_level(path: Path) -> Path | None:
+    """The file of the finest level of the DICOM slide that a file in the same folder is a part of.
 
-
-def _series(path: Path) -> str | None:
-    """The series that a DICOM file belongs to, None for one that OpenSlide cannot open."""
+    Not every file of a series is a level: label and overview lie in coordinates of their own. The file itself where
+    OpenSlide cannot open it, None where no file of the folder is what OpenSlide takes for the finest level.
+    """
     module = openslide_module()
     try:
         with module.OpenSlide(path) as slide:
-            series: str | None = slide.properties.get("dicom.SeriesInstanceUID")
+            instance = slide.properties.get("dicom.SOPInstanceUID")
     except (module.OpenSlideError, OSError):
+        return path
+    there = sorted(file for file in path.parent.iterdir() if file.is_file())
+    return next((file for file in (path, *there) if _instance(file) == instance), None)
+
+
+_INSTANCE = re.compile(rb"\x02\x00\x03\x00UI(..)", re.DOTALL)
+"""Tag and type of MediaStorageSOPInstanceUID, and the length of the value that follows."""
+
+
+def _instance(path: Path) -> str | None:
+    """The SOP instance UID of a DICOM file, as it stands near its beginning; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2048)
+    except OSError:
         return None
-    return series
+    found = _INSTANCE.search(head) if head[128:132] == b"DICM" else None
+    if found is None:
+        return None
+    return head[found.end() :][: int.from_bytes(found[1], "little")].rstrip(b"\0 ").decode("ascii", "replace")
+
+
+def _one_of_each_series(paths: list[Path]) -> list[Path]:
+    """Of files that are one DICOM slide, that of its finest level, or the first where that one is not among them."""
+    seen: set[Path] = set()
+    kept = []
+    for path in paths:
+        first = first_level(path) if path.suffix.lower() == ".dcm" else None
+        if first is None or first not in seen:
+            kept.append(first if first in paths else path)
+        seen |= {first} if first else set()
+    return kept

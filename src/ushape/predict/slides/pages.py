@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 from ushape.errors import DataError
+from ushape.predict.slides.base import Bytes
 from ushape.predict.slides.sizes import Claim
 
 RGB, YCBCR = 2, 6
+_JPEG = (6, 7, 33007, 34892)
+_AS_STORED = (1, 5, 8, 32773, 32946, 34925, 50000)
+"""Compressions of bytes (LZW, deflate, PackBits, LZMA, Zstandard), which know nothing of colours; 1 is none."""
 _MICRONS = {"m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "in": 25400.0}
 _PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # µm in an inch, a centimetre
 
@@ -50,13 +57,42 @@ def _same_picture(first: Any, page: Any) -> bool:
 
 
 def check_colours(page: Any, path: Path) -> None:
-    """DataError unless a page is an 8-bit RGB image."""
+    """DataError unless a page is an 8-bit image of RGB or YCbCr."""
     bits, samples = page.bitspersample, page.samplesperpixel
     if page.photometric not in (RGB, YCBCR) or samples not in (3, 4):
         kind = {0: "grey", 1: "grey", 3: "coloured by a palette", 5: "CMYK"}.get(page.photometric, "")
         raise DataError(f"{path}: is {kind or f'of {samples} channels'}, not 8-bit RGB: convert it to RGB")
     if bits != 8 or str(page.dtype) != "uint8":
         raise DataError(f"{path}: is {bits}-bit, not 8-bit RGB: convert it to 8-bit RGB")
+
+
+def to_rgb(page: Any, path: Path) -> Callable[[Bytes], Bytes] | None:
+    """What makes RGB uint8 [h, w, 3 or 4] of a page's decoded samples, None where they are RGB already.
+
+    YCbCr in JPEG is brought to RGB by its decoder. Else it is by the page's YCbCrCoefficients and ReferenceBlackWhite,
+    or TIFF 6.0's defaults. DataError where its colours have fewer pixels than its light, or its codec its own idea of
+    colours.
+    """
+    if page.photometric != YCBCR or (page.compression in _JPEG and page.planarconfig == 1):
+        return None
+    if page.is_subsampled or page.compression not in _AS_STORED:
+        kind = "with colours of lower resolution" if page.is_subsampled else f"in compression {page.compression:d}"
+        raise DataError(f"{path}: is YCbCr {kind}, not RGB: convert it to RGB")
+    luma = _value(page, 529) or (299, 1000, 587, 1000, 114, 1000)
+    ends = _value(page, 532) or (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)
+    red, green, blue = (luma[i] / luma[i + 1] for i in (0, 2, 4))
+    black, white = (np.array([ends[i] / ends[i + 1] for i in (at, at + 4, at + 8)], np.float32) for at in (0, 2))
+    by_blue, by_red = 2 - 2 * blue, 2 - 2 * red
+    matrix = np.array(
+        [[1, 0, by_red], [1, -blue * by_blue / green, -red * by_red / green], [1, by_blue, 0]], np.float32
+    )
+    matrix *= np.array([255, 127, 127], np.float32) / (white - black)
+
+    def convert(samples: Bytes) -> Bytes:
+        light = (samples[..., :3] - black) @ matrix.T
+        return np.concatenate([np.rint(light).clip(0, 255).astype(np.uint8), samples[..., 3:]], axis=2)
+
+    return convert
 
 
 def check_whole(pages: list[Any], size: int, path: Path) -> None:

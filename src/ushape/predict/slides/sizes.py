@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ushape.data.rois import named_pixel_size
+from ushape.data.rois import check_pixel_size, named_pixel_size
 from ushape.errors import DataError
 
 PLAUSIBLE = (0.05, 20.0)
@@ -26,7 +26,9 @@ class Claim:
 
 
 def choose_mpp(path: Path, claim: Claim | None, flag: float | None) -> tuple[float, str]:
-    """µm per px and where it stands. DataError where nothing says it, two contradict, or pixels are not square.
+    """µm per px and where it stands.
+
+    DataError where nothing says it, one cannot be right, two contradict, or pixels are not square.
 
     The file comes first, then `_MPP-0.2500` in its name, then the flag. A name may correct the tags of a plain TIFF,
     which many programs fill with the size of a print; nothing may correct a scanner.
@@ -36,8 +38,8 @@ def choose_mpp(path: Path, claim: Claim | None, flag: float | None) -> tuple[flo
     name = named_pixel_size(path.name)
     if name is not None and claim is not None and not claim.sure:
         claim = None
-    if flag is not None and not 0.01 <= flag <= 100:
-        raise DataError(f"--mpp {flag:g}: a pixel size of {flag:g} µm cannot be right (0.01 to 100)")
+    if flag is not None:
+        check_pixel_size(flag, f"--mpp {flag:g}", "correct it")
     said: list[tuple[float, str]] = []
     if claim is not None:
         if abs(claim.x / claim.y - 1) > SQUARE:

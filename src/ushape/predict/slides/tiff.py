@@ -14,7 +14,7 @@ from ushape.errors import DataError
 from ushape.predict.slides.base import Bytes, Level, Slide, Unreadable, on_white
 from ushape.predict.slides.frames import declared_size
 from ushape.predict.slides.libraries import tifffile_module
-from ushape.predict.slides.pages import check_whole, claimed_size, pyramid
+from ushape.predict.slides.pages import check_whole, claimed_size, pyramid, to_rgb
 from ushape.predict.slides.sizes import choose_mpp
 
 CACHED = 2**28
@@ -30,7 +30,7 @@ Key = tuple[int, int, int]
 
 
 class TiffSlide(Slide):
-    """A TIFF of 8-bit RGB, tiled or in strips, with or without a pyramid of SubIFDs or further pages."""
+    """A TIFF of 8-bit RGB or YCbCr, tiled or in strips, with or without a pyramid of SubIFDs or further pages."""
 
     def __init__(self, path: Path, mpp: float | None, max_pixels: int) -> None:
         """DataError: damaged, truncated, not 8-bit RGB, no known pixel size, or decodable only in too large a piece."""
@@ -53,6 +53,7 @@ class TiffSlide(Slide):
                         f"limit of {max_pixels} pixels: write it tiled, or raise --max-pixels"
                     )
             self._decoders = [page.decode for page in self._pages]
+            self._to_rgb = [to_rgb(page, path) for page in self._pages]
         except DataError:
             self._tiff.close()
             raise
@@ -91,7 +92,10 @@ class TiffSlide(Slide):
         self._tiff.close()
 
     def _tile(self, level: int, row: int, column: int) -> Bytes:
-        """A tile or strip, uint8 [h, w, channels], cut to the level; Unreadable where it cannot be decoded."""
+        """A tile or strip, uint8 [h, w, channels], cut to the level; Unreadable where it cannot be decoded.
+
+        DataError where the disk, the network or the memory fails: the tile may be as good as ever.
+        """
         key = level, row, column
         with self._lock:
             found = self._cache.get(key)
@@ -107,7 +111,8 @@ class TiffSlide(Slide):
         height, width = min(at.tile_height, at.height - row * at.tile_height), at.tile_width
         width = min(width, at.width - column * at.tile_width)
         planes = page.samplesperpixel if page.planarconfig == 2 else 1
-        parts = []
+        parts, scanned = [], True
+        where = f"the tile at row {row}, column {column}, level {level}"
         for plane in range(planes):
             index = (plane * rows + row) * columns + column
             try:
@@ -116,13 +121,24 @@ class TiffSlide(Slide):
                 part = self._decoders[level](data, index, **_tables(page))[0]
                 if part is not None and part[0, :height, :width].shape[:2] != (height, width):
                     raise ValueError(f"it decodes to {part.shape[2]} x {part.shape[1]} px")
+            except OSError as error:  # no codec says this of damaged bytes
+                raise DataError(
+                    f"{self.path}: {where} cannot be read ({error.strerror or error}): repeat the command once the "
+                    "file can be read"
+                ) from error
+            except MemoryError as error:
+                raise DataError(
+                    f"{self.path}: there is no memory to decode {where}: repeat the command with fewer --jobs"
+                ) from error
             except Exception as error:  # whatever a codec says of damaged bytes
-                where = f"row {row}, column {column}, level {level}"
-                raise Unreadable(f"{self.path}: the tile at {where} is damaged ({_line(error)})") from error
+                raise Unreadable(f"{self.path}: {where} is damaged ({_line(error)})") from error
             if part is None:  # a sparse file: never scanned
+                scanned = False
                 part = np.full((1, height, width, page.samplesperpixel // planes), WHITE, np.uint8)
             parts.append(part[0, :height, :width])
         tile: Bytes = parts[0] if planes == 1 else np.concatenate(parts, axis=2)
+        if scanned and (convert := self._to_rgb[level]) is not None:
+            return convert(tile)
         return np.ascontiguousarray(tile)
 
     def _bytes(self, page: Any, index: int) -> bytes | None:

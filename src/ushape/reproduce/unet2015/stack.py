@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Parts:
 
 
 def read_stack(folder: Path) -> Stack:
-    """Read `images/NN.png` and `labels/NN.png` (0 membrane, 255 interior), in the order of their names.
+    """Read `images/NN.png` and `labels/NN.png` (0 membrane, 255 interior), in the order of the numbers in their names.
 
     Slices differ in brightness and contrast, which the paper leaves open: each is brought to mean 0, deviation 1.
     DataError for a missing folder or label, other names, files that are no grey images, labels of other values or
@@ -48,7 +49,7 @@ def read_stack(folder: Path) -> Stack:
     for part in ("images", "labels"):
         if not (folder / part).is_dir():
             raise DataError(f"{folder / part}: no such folder: give the folder that holds images/ and labels/")
-    images = sorted((folder / "images").glob("*.png"))
+    images = sorted((folder / "images").glob("*.png"), key=_in_order)
     if not images:
         raise DataError(f"{folder / 'images'}: holds no PNG files: write each slice as images/NN.png, labels/NN.png")
     light: list[NDArray[np.float32]] = []
@@ -87,6 +88,12 @@ def parts(slices: int, validate: bool = False) -> Parts:
         return Parts(train, tuple(range(slices - tested, slices)))
     held = max(2, len(train) // 6)
     return Parts(train[:-held], train[-held:])
+
+
+def _in_order(file: Path) -> tuple[list[str | int], str]:
+    """What sorts 9.png before 10.png; 9.png and 09.png by name."""
+    parts = re.split(r"(\d+)", file.stem)  # words and numbers by turns
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], file.stem
 
 
 def _read(file: Path) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "ushape", "font.size": 9, "axes.spines.top": False,
                                 "axes.spines.right": False}):  # fmt: skip
         figure = Figure(figsize=(3.4 * len(NORMS), 2.7 * len(folders)), layout="constrained")
-        panels = figure.subplots(len(folders), len(NORMS), squeeze=False, sharex=True)
+        panels = figure.subplots(len(folders), len(NORMS), squeeze=False, sharex=True, sharey="row")
         for row, folder in zip(panels, folders, strict=True):
             for axes, norm in zip(row, NORMS, strict=True):
                 for k, block in enumerate(BLOCKS):
@@ -38,7 +38,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
                             axes.plot(x + shift, 0.97, "x", color=COLOURS[block], transform=axes.get_xaxis_transform())
                 axes.set_title(f"{folder}, {WORDS[norm]}", fontsize=9, loc="left")
                 axes.set_xticks(range(len(DEPTHS)), map(str, DEPTHS))
-                axes.set_ylim(bottom=0)
+                axes.margins(y=0.1)
                 axes.grid(axis="y", lw=0.5, color="#dddddd")
             row[0].set_ylabel("training loss at the end")
         for axes in panels[-1]:

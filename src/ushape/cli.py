@@ -222,7 +222,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--ablate", action="store_true", help="train without each of the paper's ingredients too")
     one.add_argument("--validate", action="store_true", help="score held-out training slices, to choose anything by")
     one.add_argument("--seeds", type=_positive, default=1, help="trainings of each kind (1)")
-    one.add_argument("--steps", type=_positive, help="optimisation steps, one tile each (5000)")
+    one.add_argument("--steps", type=_positive, help="optimisation steps, one tile each (7000)")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     one = add(again_commands, "degradation", "reproduce:degradation", "training loss against depth, plain and residual")
     one.add_argument("--data", type=Path, nargs="+", metavar="PATH", help="folders in the BCSS layout (a phantom)")

@@ -29,7 +29,7 @@ class Settings:
 
     width: int = 16
     tile: int = 572
-    steps: int = 5000
+    steps: int = 7000
     rate: float = 1e-3
     warmup: int = 1000
     momentum: float = 0.99

@@ -103,8 +103,7 @@ def make_parser() -> argparse.ArgumentParser:
     where = one.add_mutually_exclusive_group()
     where.add_argument("--fold", type=_fold_of, metavar="K/N", help="hold out fold K of N, by patient, and score it")
     where.add_argument("--val", type=Path, metavar="PATH", help="folder of validation ROIs of other patients")
-    _computing_arguments(one)
-    one.add_argument("--save-every", type=_amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
+    _fitting_arguments(one)
 
     one = add(commands, "pretrain", "pretrain:pretrain", "train a network on images without masks, to start from")
     one.add_argument("spec")
@@ -114,16 +113,13 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--steps", type=int, help="optimisation steps (800)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
     one.add_argument("--seed", type=_seed, default=0)
-    one.add_argument("--save-every", type=_amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
-    _computing_arguments(one)
+    _fitting_arguments(one)
 
     one = add(commands, "evaluate", "predict:evaluate", "score a network on whole ROIs, or the mean of several")
     one.add_argument("weights", type=Path, nargs="+", metavar="RUN|WEIGHTS")
     one.add_argument("--data", type=Path, required=True, metavar="PATH")
     one.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")
-    one.add_argument(
-        "--sigma", type=_sigma, metavar="PX", help="smooth probabilities by so much (as the network's recipe says)"
-    )
+    _smoothing_argument(one)
     _prediction_arguments(one)
 
     one = add(commands, "robustness", "robustness:robustness", "what stain, blur, JPEG and a wrong pixel size cost")
@@ -258,8 +254,7 @@ def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -
     one.add_argument("--slices", type=_positive, help="adjacent slices in, an odd number (5)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
     one.add_argument("--seed", type=_seed, default=0)
-    one.add_argument("--save-every", type=_amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)")
-    _computing_arguments(one)
+    _fitting_arguments(one)
     one = add(each, "predict", "lits:predict", "label CT volumes with a trained cascade")
     one.add_argument("run", type=Path)
     one.add_argument("volumes", type=Path, nargs="+", metavar="VOLUME|DIR", help="NIfTI files, or folders of LiTS")
@@ -328,7 +323,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=("auto", "float32", "bf16", "int8"), default="auto")
     add("--calibrate", type=Path, metavar="PATH", help="images for int8 (those of the training); lets auto take it")
     add("--tta", choices=TTA_NAMES, default="none", help="views averaged: flips takes 4 times as long, d4 8, zooms 14")
-    add("--sigma", type=_sigma, metavar="PX", help="smooth probabilities by so much (as the network's recipe says)")
+    _smoothing_argument(parser)
     add("--classes", nargs="+", metavar="CLASS", help="those that become polygons (all)")
     add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")
     add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")
@@ -351,6 +346,19 @@ def _prediction_arguments(parser: argparse.ArgumentParser) -> None:
 def _computing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=_positive, help="computing threads (one a core)")
+
+
+def _fitting_arguments(parser: argparse.ArgumentParser) -> None:
+    _computing_arguments(parser)
+    parser.add_argument(
+        "--save-every", type=_amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)"
+    )
+
+
+def _smoothing_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sigma", type=_sigma, metavar="PX", help="smooth probabilities by so much (as the network's recipe says)"
+    )
 
 
 def _amount(text: str) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,8 @@ def sweep(
     """
     if seeds < 2:
         raise RunError(f"--seeds {seeds}: an interval over seeds needs at least 2")
-    names = [folder.resolve().name for folder in data]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            one, other = data[names.index(name)], data[i]
+    for one, other in combinations(data, 2):
+        if (name := one.resolve().name) == other.resolve().name:
             raise RunError(
                 f"--data {one} {other}: both are called {name}, as their results would be: rename one of them"
             )

@@ -65,6 +65,10 @@ class Arm:
     def folder(self) -> str:
         return folder_of(self.name)
 
+    def own(self, recipe: Recipe) -> Recipe:
+        """Its recipe in a study with this one."""
+        return replace(recipe, **dict(self.changes))
+
 
 @dataclass(frozen=True)
 class Study:
@@ -107,7 +111,7 @@ class Study:
     @property
     def recipes(self) -> tuple[Recipe, ...]:
         """The recipe of each arm, but for a learning rate that is looked for."""
-        return tuple(replace(self.recipe, **dict(arm.changes)) for arm in self.given)
+        return tuple(arm.own(self.recipe) for arm in self.given)
 
     @cached_property
     def rois(self) -> tuple[Roi, ...]:
@@ -135,7 +139,7 @@ class Study:
         return RunPlan(self.arms[arm].spec, self._recipe(arm, fold), seed, self.data, mpp=self.mpp, **parts)
 
     def _recipe(self, arm: str, fold: int) -> Recipe:
-        own = replace(self.recipe, **dict(self.arms[arm].changes))
+        own = self.arms[arm].own(self.recipe)
         if self.search is None:
             return own
         if (arm, fold) not in self.rates:
@@ -227,7 +231,7 @@ def plan_study(
     if seeds < 1:
         raise RunError(f"--seeds {seeds}: give at least 1")
     rois, groups = find_rois(data, mpp), grouping(recipe.grouping)
-    recipes = [replace(recipe, **dict(arm.changes)) for arm in arms]
+    recipes = [arm.own(recipe) for arm in arms]
     check_trainable(list(zip((arm.spec for arm in arms), recipes, strict=True)), len(groups.classes))  # before training
     for changes in {arm.changes for arm in arms}:
         if len(alike := [arm.spec for arm in arms if arm.changes == changes]) > 1:

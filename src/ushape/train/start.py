@@ -56,14 +56,14 @@ def check_trainable(arms: Sequence[tuple[Spec, Recipe]], classes: int) -> None:
     for spec, recipe in arms:
         if start_network(spec, recipe, classes).shrink:
             raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
-    asked = [spec for spec, recipe in arms if recipe.pretrained == "imagenet"]
-    if asked and not any(spec.encoder.name != "own" for spec in asked):
+    asked = [(spec, recipe) for spec, recipe in arms if recipe.pretrained == "imagenet"]
+    if asked and all(effective(*arm).pretrained == "none" for arm in asked):
         raise RecipeError(
-            f"recipe: pretrained=imagenet has no effect on {asked[0].name}: give a spec with "
+            f"recipe: pretrained=imagenet has no effect on {asked[0][0].name}: give a spec with "
             "encoder=efficientnet-lite or encoder=timm:NAME, or leave it out"
         )
     slower = [(spec, recipe) for spec, recipe in arms if recipe.pretrained_rate != 1]
-    if slower and all(effective(spec, recipe).pretrained == "none" for spec, recipe in slower):
+    if slower and all(effective(*arm).pretrained == "none" for arm in slower):
         spec, recipe = slower[0]
         raise RecipeError(
             f"recipe: pretrained_rate={recipe.pretrained_rate:g} has no effect on {spec.name}, of which nothing begins "

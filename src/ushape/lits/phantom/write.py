@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ushape.errors import DataError
+from ushape.errors import LARGEST_SEED, DataError
 from ushape.files import replacing
 from ushape.lits.phantom.anatomy import draw_anatomy
 from ushape.lits.phantom.scanner import affine, draw_scan, stored, take
@@ -33,7 +33,8 @@ def write_phantom(
     arguments out of range, and where the folder holds NIfTI files of another call.
     """
     for name, value, low, high in (
-        ("volumes", volumes, 1, 10_000), ("seed", seed, 0, 2**31), ("size", size, 32, 2048), ("pixel", pixel, 0.2, 8.0),
+        ("volumes", volumes, 1, 10_000), ("seed", seed, 0, LARGEST_SEED), ("size", size, 32, 2048),
+        ("pixel", pixel, 0.2, 8.0),
     ):  # fmt: skip
         if not low <= value <= high:
             raise DataError(f"phantom: {name} {value:g} is out of range: give {low:g} to {high:g}")

@@ -36,13 +36,17 @@ class Engine(ABC):
 
     def probabilities(self, tile: Bytes, stain: Float) -> Float:
         """RGB uint8 [H, W, 3], float32 [3, 3] -> float32 [classes, H, W], summing to 1 over the classes."""
+        return smoothed(self._mean(tile, stain), self.sigma)
+
+    def _mean(self, tile: Bytes, stain: Float) -> Float:
+        """Probabilities averaged over the views."""
         if len(self._views) == 1:
-            return smoothed(self._probabilities(tile, stain), self.sigma)
+            return self._probabilities(tile, stain)
         total = np.zeros((self.classes, *tile.shape[:2]), np.float32)
         for view in self._views:
             total += _turned_back(self._probabilities(_turned(tile, view), stain), view, tile)
         total /= len(self._views)
-        return smoothed(total, self.sigma)
+        return total
 
     def labels(self, tile: Bytes, stain: Float) -> Bytes:
         """RGB uint8 [H, W, 3], float32 [3, 3] -> the likeliest class of each pixel, uint8 [H, W]."""

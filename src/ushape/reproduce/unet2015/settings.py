@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ushape.errors import LARGEST_SEED
 from ushape.nets.spec import Spec, parse
 from ushape.nets.valid import check_valid
 from ushape.train.recipe import check_bounds
@@ -47,7 +48,7 @@ class Settings:
         bounds: dict[str, tuple[float, float]] = {
             "width": (1, 1024), "steps": (1, 10**7), "rate": (1e-9, 10), "warmup": (0, 10**6), "momentum": (0, 0.9999),
             "dropout": (0, 0.95), "deviation": (0, 100), "w0": (0, 1000), "sigma": (0.1, 100), "gain": (0, 0.9),
-            "shift": (0, 10), "rotations": (1, 360), "seed": (0, 2**31),
+            "shift": (0, 10), "rotations": (1, 360), "seed": (0, LARGEST_SEED),
         }  # fmt: skip
         check_bounds(self, bounds, where="")
         check_valid(self.tile, self.tile, self.spec.levels, self.spec.depth)

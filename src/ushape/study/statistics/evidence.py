@@ -95,8 +95,8 @@ def gather(arms: Sequence[Counts], metric: str, aggregation: str, folds: ArrayLi
         return Evidence(np.stack([own, np.ones(own.shape)], -1), _ratio, numbered)
     hits = np.diagonal(stack, axis1=-2, axis2=-1).astype(np.float64)  # [A, S, P, C]
     if metric == "macro_dice":
-        both = stack.sum(-1) + stack.sum(-2)  # pixels that are the class, and that were called so
-        truth = stack.sum(-1).astype(np.float64)
+        truth = stack.sum(-1)  # pixels that are the class
+        both = truth + stack.sum(-2)  # and those that were called so
         invented = ~(truth > 0).any((0, 1, 2))  # [C]
         return Evidence(np.concatenate([2 * hits, both, truth], -1), partial(_macro, invented=invented), numbered)
     return Evidence(np.stack([hits.sum(-1), pixels[:, :, counted]], -1), _ratio, numbered)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,24 @@ def test_a_failed_job_is_reported_with_its_message_and_the_others_finish(jobs: l
         go(jobs)
     assert str(caught.value) == "1 of 4 runs failed; b/1: the mask is gone: bring it"
     assert [job.finished for job in jobs] == [True, False, True, True]
+
+
+def test_a_job_waits_for_the_one_that_it_comes_after_while_others_go_first(jobs: list[Job], script: Script):
+    jobs[1] = replace(jobs[1], after=jobs[0].folder)
+    waits = 'while [ ! -f "$3/../../b/2/rois.json" ]; do sleep 0.02; done'
+    started = script(f'case "$3" in *a/1*) {waits};; esac; {DONE}')
+    begun: list[Job] = []
+    run_jobs(jobs, jobs[0].folder.parents[1], 2, interval=0.02, begin=begun.append)
+    assert started_by(started) == names(begun) == ["a/1", "a/2", "b/2", "b/1"]
+
+
+def test_a_job_is_done_though_the_one_before_it_fails(jobs: list[Job], script: Script):
+    jobs[1] = replace(jobs[1], after=jobs[0].folder)
+    started = script(f'case "$3" in *a/1*) echo no >&2; exit 2;; esac; {DONE}')
+    with pytest.raises(RunError, match="1 of 4 runs failed"):
+        go(jobs)
+    assert started_by(started) == names(jobs)
+    assert jobs[1].finished
 
 
 def test_several_failures_are_counted(jobs: list[Job], script: Script):

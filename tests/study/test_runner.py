@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ushape.errors import RunError
+from ushape.nets.weights import load_tensors
 from ushape.study import runner
 from ushape.study.design import Study
 from ushape.study.pool import Job, State
 from ushape.study.runner import is_finished, run_study
+from ushape.train import loop
 
 DONE = 'echo "{}" > "$3/rois.json"'
 
@@ -73,3 +77,53 @@ def test_jobs_say_what_they_read_and_which_of_them_are_alike(
     assert {job.data for job in made} == {(study.data,)}
     assert [job.kind for job in made] == [job.folder.parent.name for job in made]
     assert len({job.kind for job in made}) == 2
+    assert {job.after for job in made} == {None}
+
+
+def test_what_differs_after_training_alone_is_trained_once(
+    tmp_path: Path, make_study: Any, monkeypatch: pytest.MonkeyPatch, train_here: Any
+):
+    trained: list[Path] = []
+    fit = loop._Run.fit
+    monkeypatch.setattr(loop._Run, "fit", lambda run, *rest: (trained.append(run.folder), fit(run, *rest)))
+    plain, other = (arm.name for arm in make_study().given)
+    given = plain, f"{plain} tta=d4 sigma=2", other, f"{other} stain=0", f"{other} stain=0 tta=flips"
+    study, folder = make_study(*given), tmp_path / "study"
+    train_here(study, folder)
+    arms = list(study.arms)
+    assert {run.parent.name for run in trained} == {arms[0], arms[2], arms[3]}
+    assert len(trained) == 3 * len(study.folds)
+    for first, second in ((0, 1), (3, 4)):
+        for number in (1, 2):
+            one, two = (folder / study.run_folder(arms[i], number, 0) for i in (first, second))
+            for log in ("log.csv", "validation.csv"):
+                assert (one / log).read_bytes() == (two / log).read_bytes()
+            tensors, others = (load_tensors(run / "weights.safetensors")[0] for run in (one, two))
+            assert all(torch.equal(tensors[name], others[name]) for name in tensors | others)
+            assert (one / "rois.json").read_bytes() != (two / "rois.json").read_bytes()
+
+
+def test_weights_taken_over_are_those_that_the_run_itself_would_train(tmp_path: Path, make_study: Any, train_here: Any):
+    plain, other = (arm.name for arm in make_study().given)
+    both = make_study(plain, f"{plain} tta=d4 sigma=2")
+    alone = make_study(other, plain, recipe=replace(both.recipe, tta="d4", sigma=2.0))
+    train_here(both, tmp_path / "both")
+    train_here(alone, tmp_path / "alone")
+    taken, trained = list(both.arms)[1], list(alone.arms)[1]
+    one, two = tmp_path / "both" / both.run_folder(taken, 1, 0), tmp_path / "alone" / alone.run_folder(trained, 1, 0)
+    for file in ("weights.safetensors", "rois.json", "validation.csv"):
+        assert (one / file).read_bytes() == (two / file).read_bytes(), file
+
+
+@pytest.mark.parametrize(("teacher", "alike"), [("none", True), ("a run", False)])
+def test_teachers_predict_as_the_recipe_says_so_that_their_pupils_are_trained_each(
+    study: Study, monkeypatch: pytest.MonkeyPatch, teacher: str, alike: bool
+):
+    monkeypatch.setattr("ushape.train.run.sources", lambda *_: {})
+    plan = study.plan(*next(study.runs()))
+    plan = replace(plan, recipe=replace(plan.recipe, teacher=teacher))
+    for change in ({"tta": "d4"}, {"sigma": 2.0}):
+        other = replace(plan, recipe=replace(plan.recipe, **change))
+        assert (plan.trained_alike() == other.trained_alike()) is alike
+    for change in ({"seed": 1}, {"recipe": replace(plan.recipe, stain=0.1)}):
+        assert plan.trained_alike() != replace(plan, **change).trained_alike()

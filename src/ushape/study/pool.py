@@ -37,6 +37,7 @@ class Job:
 
     `data`: folders of ROIs that the job reads, for engines that must bring them to another machine. `kind`: jobs of
     one kind need about the same memory. `precision`: what the machine has to compute (`float32`: any does).
+    `after`: the folder of a job that it waits for, be it finished or failed then.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Job:
     data: tuple[Path, ...] = ()
     kind: str = ""
     precision: str = "float32"
+    after: Path | None = None
 
     @property
     def finished(self) -> bool:
@@ -106,12 +108,13 @@ def run_jobs(
     device: str = "cpu",
     interval: float = 0.5,
     make_engine: MakeEngine | None = None,
+    begin: Callable[[Job], None] = lambda job: None,
 ) -> None:
     """Run every job that is not finished, `at_once` at a time (None: as many as the engine finds right).
 
     `watch` is called at least every `interval` seconds. A job that fails does not stop the others; RunError at the
     end then names the first, by its folder inside `root`. On KeyboardInterrupt the jobs save their state and stop.
-    `make_engine` makes the engine from `at_once` and `device`; None: `Local`.
+    `make_engine` makes the engine from `at_once` and `device`; None: `Local`. `begin` is called before a job starts.
     """
     waiting = [job for job in jobs if not job.finished]
     finished = [job.folder for job in jobs if job.finished]
@@ -121,9 +124,11 @@ def run_jobs(
     engine = (make_engine or Local)(at_once, device)
     try:
         while waiting or working:
-            while waiting and engine.room(waiting[0]):
-                working.append(waiting.pop(0))
-                engine.start(working[-1])
+            while (job := _next(waiting, working)) and engine.room(job):
+                waiting.remove(job)
+                begin(job)
+                working.append(job)
+                engine.start(job)
             for each in engine.ended(interval):
                 working.remove(each.job)
                 if each.again:
@@ -142,6 +147,12 @@ def run_jobs(
         where, why = next(iter(failed.items()))
         others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise RunError(f"{len(failed)} of {len(jobs)} runs failed; {where.relative_to(root)}: {why}{others}")
+
+
+def _next(waiting: Sequence[Job], working: Sequence[Job]) -> Job | None:
+    """The first that waits for no other one."""
+    pending = {job.folder for job in (*waiting, *working)}
+    return next((job for job in waiting if job.after not in pending), None)
 
 
 def last_step(run: Path) -> int:

@@ -31,6 +31,7 @@ from ushape.study.maps import Maps, read_maps, summarise
 from ushape.study.pictures import draw_pictures
 from ushape.study.runner import is_finished
 from ushape.study.unchanged import check_unchanged
+from ushape.train.places import VALIDATION
 from ushape.train.steps import read_log
 
 REMEDY = "remove its folder, then `ushape study resume`"
@@ -169,7 +170,7 @@ def _curve(study: Study, folder: Path, arm: str, fold: int, seed: int) -> dict[s
     import json
 
     run = folder / study.run_folder(arm, fold, seed)
-    log, validation = read_log(run / "log.csv"), read_log(run / "validation.csv")
+    log, validation = read_log(run / "log.csv"), read_log(run / VALIDATION)
     _, metadata = load_tensors(run / "weights.safetensors")
     return {
         "arm": study.arms[arm].name,

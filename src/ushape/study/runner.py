@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 from ushape.errors import RunError
+from ushape.files import write_text
 from ushape.nets.plugin import files
+from ushape.nets.weights import load_tensors, save_tensors, weights_file
 from ushape.study.design import Study
 from ushape.study.pool import Job, MakeEngine, State, run_jobs
-from ushape.train.recipe import PATHS, WORDS
-from ushape.train.run import open_run
+from ushape.train.places import LOG, VALIDATION
+from ushape.train.recipe import PATHS, WORDS, Recipe
+from ushape.train.run import RunPlan, open_run
 
 
 def run_study(
@@ -22,14 +26,38 @@ def run_study(
     interval: float = 0.5,
     make_engine: MakeEngine | None = None,
 ) -> None:
-    """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it."""
+    """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it.
+
+    Runs that differ in what comes after training alone (`tta`, `sigma`) are trained once.
+    """
     plugins = tuple(files(study.specs))
-    todo = []
+    todo: list[Job] = []
+    plans: dict[Path, RunPlan] = {}
+    trained: dict[str, Path] = {}
     for run in study.runs():
         where, plan = folder / study.run_folder(*run), study.plan(*run)
         open_run(where, plan)
-        todo.append(Job(where, "ushape.train.run", RESULT, plugins, (study.data,), run[0], plan.recipe.precision))
-    run_jobs(todo, folder, jobs, watch, device, interval, make_engine)
+        plans[where] = plan
+        first = trained.setdefault(plan.trained_alike(), where)
+        kind, precision = run[0], plan.recipe.precision
+        after = None if first == where else first
+        todo.append(Job(where, "ushape.train.run", RESULT, plugins, (study.data,), kind, precision, after))
+
+    def begin(job: Job) -> None:
+        if job.after and (job.after / RESULT).exists():
+            _take_over(job.after, job.folder, plans[job.folder].recipe)
+
+    run_jobs(todo, folder, jobs, watch, device, interval, make_engine, begin)
+
+
+def _take_over(finished: Path, folder: Path, recipe: Recipe) -> None:
+    """Have a run begin where another has trained: with its weights, for this recipe, and its logs."""
+    tensors, metadata = load_tensors(weights_file(finished))
+    about = json.loads(metadata["ushape"]) | {"tta": recipe.tta, "sigma": recipe.sigma, "recipe": recipe.told()}
+    for log in (LOG, VALIDATION):
+        if (finished / log).exists():
+            write_text(folder / log, (finished / log).read_text())
+    save_tensors(weights_file(folder), tensors, {"ushape": json.dumps(about)})
 
 
 def check_brought(study: Study) -> None:

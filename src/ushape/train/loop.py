@@ -35,7 +35,7 @@ from ushape.predict.score import macro_dice, plain
 from ushape.threads import Lanes
 from ushape.train.fitting import Fitting
 from ushape.train.losses import class_weights, distillation_loss, prior_shift, segmentation_loss
-from ushape.train.places import STATE
+from ushape.train.places import STATE, VALIDATION
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan
 from ushape.train.sources import find_teachers, known_patients, sources
@@ -154,7 +154,7 @@ class _Run(Fitting):
         if dice > self.best_dice:
             self.best_step, self.best_dice = self.step, dice
             self.best = {k: v.clone() for k, v in self.average.state_dict().items()}
-        with (self.folder / "validation.csv").open("a") as file:
+        with (self.folder / VALIDATION).open("a") as file:
             file.write(f"{self.step},{dice:.6f}\n")
 
     # -- files -------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class _Run(Fitting):
             self.best_step, self.best_dice = about["best_step"], about["best_dice"]
             self.replicas.restore_statistics()
         self.cut_log()
-        cut_back(self.folder / "validation.csv", "step,macro_dice", self.step)
+        cut_back(self.folder / VALIDATION, "step,macro_dice", self.step)
 
     def finish(self) -> None:
         """Write the chosen weights."""

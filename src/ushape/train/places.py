@@ -9,6 +9,9 @@ from pathlib import Path
 LOG = "log.csv"
 """A row a step."""
 
+VALIDATION = "validation.csv"
+"""A row for each look at the validation patients."""
+
 STATE = "state.safetensors"
 """What the next step depends on; gone when the run has ended."""
 

@@ -134,6 +134,9 @@ class Recipe:
         return self.to_dict() | {key: Path(getattr(self, key)).name for key in PATHS}
 
 
+AFTER_TRAINING = ("tta", "sigma")
+"""Keys that say how a trained network predicts. No weights depend on them, but those of who learns from teachers."""
+
 PATHS = ("pretrained", "teacher", "unlabelled")
 """Keys that name files or folders."""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
 from ushape.train.places import at_hand
-from ushape.train.recipe import Recipe, make_recipe
+from ushape.train.recipe import AFTER_TRAINING, Recipe, make_recipe
 from ushape.train.sources import sources
 from ushape.versions import versions
 
@@ -68,6 +69,14 @@ class RunPlan:
     def patients(self, part: str) -> list[str]:
         """Patients of `train`, `validation` or `test`, sorted."""
         return sorted({roi.patient for roi in getattr(self, part)})
+
+    def trained_alike(self) -> str:
+        """Equal for plans that train the same weights: those that differ in what comes after training alone."""
+        told = self.to_dict()
+        if self.recipe.teacher == "none":  # else teachers predict with them
+            for key in AFTER_TRAINING:
+                del told["recipe"][key]
+        return json.dumps(told, sort_keys=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that identifies the run: equal dictionaries are the same run."""

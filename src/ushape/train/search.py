@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from ushape.errors import RunError
 from ushape.files import read_json, read_yaml, write_json, write_text, write_yaml
+from ushape.train.places import VALIDATION
 from ushape.train.run import RunPlan, open_run, read_run, work
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class _Watched:
 
     def __init__(self, folder: Path, number: int, steps: int, trial: optuna.Trial, progress: Progress) -> None:
         self.folder, self.before, self.trial, self.progress = folder, number * steps, trial, progress
-        self.validation, self.steps = folder / f"trial{number + 1}" / "validation.csv", look_steps(steps)
+        self.validation, self.steps = folder / f"trial{number + 1}" / VALIDATION, look_steps(steps)
         self.looks: list[tuple[int, float]] = []
 
     def __call__(self, step: int, loss: float) -> None:
@@ -228,7 +229,7 @@ def _try(
 
     rate, last = plan.recipe.rate, look_steps(plan.recipe.steps)[-1]
     open_run(folder, plan)
-    if (folder / "weights.safetensors").exists() and last not in read_log(folder / "validation.csv").get("step", []):
+    if (folder / "weights.safetensors").exists() and last not in read_log(folder / VALIDATION).get("step", []):
         _clear(folder)  # brought from a machine that died in between: weights without their last look
     try:
         train(plan, folder, lanes, device, watched, save_every, look_steps(plan.recipe.steps))

@@ -88,18 +88,18 @@ def test_lanes_change_nothing(weights: Path, slide: Path, whole: np.ndarray, tmp
     assert np.array_equal(labels(tmp_path), whole)
 
 
-def test_smoothing_knows_no_tiles(weights: Path, slide: Path, whole: np.ndarray, tmp_path: Path) -> None:
+def test_the_filter_knows_no_tiles(weights: Path, slide: Path, whole: np.ndarray, tmp_path: Path) -> None:
     made = []
     for tile in (512, 1024):
-        words = [*SETTINGS[:4], "--tile", tile, *SETTINGS[6:], "--sigma", 7]
+        words = [*SETTINGS[:4], "--tile", tile, *SETTINGS[6:], "--guided", 8]
         told = ushape(["predict", weights, slide, "--out", tmp_path / str(tile), *words])
         assert told.returncode == 0, told.stderr
         made.append(labels(tmp_path / str(tile)))
     assert (made[0] == made[1]).mean() > 0.9999  # rounding of float32 decides where two classes are alike
     assert (made[0] != whole).sum() > 10 * (made[0] != made[1]).sum() + 100
-    refused = ushape(["predict", weights, slide, "--out", tmp_path / "512", *words[:-1], 3])
-    assert (refused.returncode, "setting (sigma 7.0, not 3.0)" in refused.stderr) == (2, True)
-    assert ushape(["predict", weights, slide, "--out", tmp_path, "--sigma", "nan"]).returncode == 2
+    refused = ushape(["predict", weights, slide, "--out", tmp_path / "512", *words[:-1], 4])
+    assert (refused.returncode, "setting (guided 8, not 4)" in refused.stderr) == (2, True)
+    assert ushape(["predict", weights, slide, "--out", tmp_path, "--guided", 6]).returncode == 2
 
 
 @pytest.mark.parametrize("room", [900, 1900])  # kB: not even for the raw map; for that, not for the results

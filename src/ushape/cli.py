@@ -16,7 +16,7 @@ from ushape import __version__
 from ushape.errors import UshapeError, check_seed
 
 TTA_NAMES = ("none", "flips", "d4", "zooms")
-MAX_SIGMA = 32
+MAX_RADIUS, CELL = 256, 4
 
 RESUMED = (
     *("train:", "pretrain:", "robustness:", "study:compare", "study:ablate", "studies:resume", "predict:predict"),
@@ -119,7 +119,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("weights", type=Path, nargs="+", metavar="RUN|WEIGHTS")
     one.add_argument("--data", type=Path, required=True, metavar="PATH")
     one.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")
-    _smoothing_argument(one)
+    _filter_argument(one)
     _prediction_arguments(one)
 
     one = add(commands, "robustness", "robustness:robustness", "what stain, blur, JPEG and a wrong pixel size cost")
@@ -323,7 +323,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=("auto", "float32", "bf16", "int8"), default="auto")
     add("--calibrate", type=Path, metavar="PATH", help="images for int8 (those of the training); lets auto take it")
     add("--tta", choices=TTA_NAMES, default="none", help="views averaged: flips takes 4 times as long, d4 8, zooms 14")
-    _smoothing_argument(parser)
+    _filter_argument(parser)
     add("--classes", nargs="+", metavar="CLASS", help="those that become polygons (all)")
     add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")
     add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")
@@ -355,9 +355,12 @@ def _fitting_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _smoothing_argument(parser: argparse.ArgumentParser) -> None:
+def _filter_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--sigma", type=_sigma, metavar="PX", help="smooth probabilities by so much (as the network's recipe says)"
+        "--guided",
+        type=_radius,
+        metavar="PX",
+        help="radius of the guided filter (as the network's recipe says; 0: none)",
     )
 
 
@@ -368,10 +371,10 @@ def _amount(text: str) -> float:
     return value
 
 
-def _sigma(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= MAX_SIGMA:
-        raise argparse.ArgumentTypeError(f"{text}: give 0 to {MAX_SIGMA}")
+def _radius(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= MAX_RADIUS or value % CELL:
+        raise argparse.ArgumentTypeError(f"{text}: give a multiple of {CELL} from 0 to {MAX_RADIUS}")
     return value
 
 

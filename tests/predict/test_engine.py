@@ -17,8 +17,8 @@ from ushape.nets.unet import UNet, build
 from ushape.nets.weights import as_input
 from ushape.predict import engine
 from ushape.predict.engine import Predictor, evaluate
+from ushape.predict.guided import guided
 from ushape.predict.score import confusion
-from ushape.predict.smoothing import smoothed
 from ushape.predict.tiling import Plan, plan
 from ushape.threads import Lanes
 
@@ -103,11 +103,11 @@ def test_a_network_that_sees_one_pixel_gives_what_it_gives_without_tiles() -> No
     assert np.abs(predict(net, image) - whole).max() < 1e-6
 
 
-def test_smoothing_comes_after_the_network() -> None:
+def test_the_filter_comes_after_the_tiles() -> None:
     image, net = picture(150, 620), PerPixel()
     with Lanes(1) as lanes:
-        made = Predictor(net, CPU, "float32", lanes, sigma=3.0).probabilities(image)  # type: ignore[arg-type]
-    assert np.abs(made - smoothed(predict(net, image), 3.0)).max() < 2e-3  # tiles end 64 px off, and fade out there
+        made = Predictor(net, CPU, "float32", lanes, guided=16).probabilities(image)  # type: ignore[arg-type]
+    assert np.array_equal(made, guided(predict(net, image), image, 16))
     assert np.abs(made - predict(net, image)).max() > 0.01
 
 

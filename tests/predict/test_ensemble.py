@@ -85,9 +85,9 @@ def test_a_network_that_is_named_twice_is_refused(tmp_path: Path) -> None:
 def test_recipes_of_different_augmentation_need_one_to_be_given(tmp_path: Path) -> None:
     one, other = save(tmp_path / "a.safetensors"), save(tmp_path / "b.safetensors", tta="d4")
     assert common("tta", load_ensemble([other])) == "d4"
-    assert common("sigma", load_ensemble([one, other])) == 0
+    assert common("guided", load_ensemble([one, other])) == 0
     with pytest.raises(RunError, match=r"different tta \(none, d4\): give one with --tta"):
         common("tta", load_ensemble([one, other]))
-    rough = save(tmp_path / "c.safetensors", sigma=2.5)
-    with pytest.raises(RunError, match=r"different sigma \(0.0, 2.5\): give one with --sigma"):
-        common("sigma", load_ensemble([one, rough]))
+    rough = save(tmp_path / "c.safetensors", guided=8)
+    with pytest.raises(RunError, match=r"different guided \(0, 8\): give one with --guided"):
+        common("guided", load_ensemble([one, rough]))

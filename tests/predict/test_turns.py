@@ -58,8 +58,10 @@ def test_an_image_of_bytes_is_enlarged_to_bytes_without_overflow() -> None:
 
 
 def test_the_command_line_names_the_same_augmentations() -> None:
-    from ushape.cli import MAX_SIGMA, TTA_NAMES
+    from ushape.cli import CELL, MAX_RADIUS, TTA_NAMES
+    from ushape.predict import guided
     from ushape.train.recipe import BOUNDS
 
     assert tuple(TTA) == TTA_NAMES
-    assert BOUNDS["sigma"] == (0, MAX_SIGMA)
+    assert BOUNDS["guided"] == (0, MAX_RADIUS)
+    assert CELL == guided.CELL

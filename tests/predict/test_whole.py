@@ -56,7 +56,7 @@ class ByColour:
 
 SETTINGS = Settings(
     network="0" * 64, grouping=GROUPS.id, classes=5, mpp=1.0, normalise="none", engine="by-colour", precision="float32",
-    tta="none", sigma=0.0, tissue="all", saturation=None, tile=64, margin=8, grid=8, probabilities=False,
+    tta="none", guided=0, tissue="all", saturation=None, tile=64, margin=8, grid=8, probabilities=False,
 )  # fmt: skip
 
 

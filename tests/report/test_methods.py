@@ -59,7 +59,7 @@ def test_every_key_of_the_recipe_that_changes_results_changes_the_text(study: St
     changes: Raw = {
         "normalise": "none", "crop": 64, "balanced": 0.0, "stain": 0.0, "scale": 0.0, "sharpness": 0.0,
         "pretrained": "imagenet", "steps": 5, "batch": 4, "rate": 0.5, "warmup": 0.3, "weight_decay": 0.5, "clip": 7.0,
-        "ema": 0.0, "dice": 0.0, "validations": 6, "tta": "none", "sigma": 0.0,
+        "ema": 0.0, "dice": 0.0, "validations": 6, "tta": "none", "guided": 0,
         "pretrained_rate": 0.1, "elastic": 6.0, "focal": 2.0, "smoothing": 0.1, "class_weight": 0.5, "prior": 0.0,
         "schedule": "cosine", "teacher": "runs/arm", "unlabelled": "tiles",
     }  # fmt: skip

@@ -78,7 +78,7 @@ def test_a_degraded_roi_is_normalised_and_predicted_on_the_grid_of_its_truth(swe
             assert roi.patient not in weights.about["trained_on"]
             plain = open_pixels(roi, 1.2)
             seen = normalise(blurred(np.asarray(plain.image), 4 / 1.2))
-            predictor = Predictor(weights.net, CPU, pick_precision("auto", CPU), lanes, "none", weights.sigma)
+            predictor = Predictor(weights.net, CPU, pick_precision("auto", CPU), lanes, "none", weights.guided)
             (found,) = evaluate(predictor, [Pixels(roi, seen, plain.codes)], groups)
             assert np.array_equal(made[1][roi.name], found.confusion)
             assert small[1][roi.name].sum() == found.confusion.sum()  # every annotated pixel is scored

@@ -87,7 +87,7 @@ def test_what_differs_after_training_alone_is_trained_once(
     fit = loop._Run.fit
     monkeypatch.setattr(loop._Run, "fit", lambda run, *rest: (trained.append(run.folder), fit(run, *rest)))
     plain, other = (arm.name for arm in make_study().given)
-    given = plain, f"{plain} tta=d4 sigma=2", other, f"{other} stain=0", f"{other} stain=0 tta=flips"
+    given = plain, f"{plain} tta=d4 guided=8", other, f"{other} stain=0", f"{other} stain=0 tta=flips"
     study, folder = make_study(*given), tmp_path / "study"
     train_here(study, folder)
     arms = list(study.arms)
@@ -105,8 +105,8 @@ def test_what_differs_after_training_alone_is_trained_once(
 
 def test_weights_taken_over_are_those_that_the_run_itself_would_train(tmp_path: Path, make_study: Any, train_here: Any):
     plain, other = (arm.name for arm in make_study().given)
-    both = make_study(plain, f"{plain} tta=d4 sigma=2")
-    alone = make_study(other, plain, recipe=replace(both.recipe, tta="d4", sigma=2.0))
+    both = make_study(plain, f"{plain} tta=d4 guided=8")
+    alone = make_study(other, plain, recipe=replace(both.recipe, tta="d4", guided=8))
     train_here(both, tmp_path / "both")
     train_here(alone, tmp_path / "alone")
     taken, trained = list(both.arms)[1], list(alone.arms)[1]
@@ -122,7 +122,7 @@ def test_teachers_predict_as_the_recipe_says_so_that_their_pupils_are_trained_ea
     monkeypatch.setattr("ushape.train.run.sources", lambda *_: {})
     plan = study.plan(*next(study.runs()))
     plan = replace(plan, recipe=replace(plan.recipe, teacher=teacher))
-    for change in ({"tta": "d4"}, {"sigma": 2.0}):
+    for change in ({"tta": "d4"}, {"guided": 8}):
         other = replace(plan, recipe=replace(plan.recipe, **change))
         assert (plan.trained_alike() == other.trained_alike()) is alike
     for change in ({"seed": 1}, {"recipe": replace(plan.recipe, stain=0.1)}):

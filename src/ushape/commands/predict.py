@@ -26,13 +26,13 @@ def evaluate(options: argparse.Namespace) -> None:
 
     networks = load_ensemble(options.weights)
     tta = options.tta or common("tta", networks)
-    sigma = common("sigma", networks) if options.sigma is None else options.sigma
+    guided = common("guided", networks) if options.guided is None else options.guided
     about, groups = networks[0].about, grouping(networks[0].about["grouping"]["id"])
     rois = find_rois(options.data, options.mpp)
     device = pick_device(options.device)
     with Lanes(options.threads or cores()) as lanes, Bar("ROIs", len(rois)) as advance:
         precision = pick_precision("auto", device)
-        members = [Predictor(network.net, device, precision, lanes, tta, sigma) for network in networks]
+        members = [Predictor(network.net, device, precision, lanes, tta, guided) for network in networks]
         matrices, sure = {}, {}
         pixels = (open_pixels(roi, about["mpp"], about["normalise"]) for roi in rois)
         for found in run_evaluation(Ensemble(members), pixels, groups):
@@ -57,7 +57,7 @@ def evaluate(options: argparse.Namespace) -> None:
             {"weights": str(path), "spec": network.net.spec.name, "seed": network.about.get("seed")}
             for path, network in zip(options.weights, networks, strict=True)
         ]
-        head = {"grouping": groups.id, "tta": tta, "sigma": sigma, "networks": told, "seen_patients": seen}
+        head = {"grouping": groups.id, "tta": tta, "guided": guided, "networks": told, "seen_patients": seen}
         write_json(options.json, head | made | {"rois": each})
 
 
@@ -95,9 +95,9 @@ def predict(options: argparse.Namespace) -> int:
     int8 = asked[1] == "int8" or (options.calibrate and asked[1] == "auto")
     crops = crops_for(path, options.calibrate, weights.about, options.mpp) if int8 else None
     with Lanes(options.jobs or cores()) as lanes:
-        sigma = weights.sigma if options.sigma is None else options.sigma
-        engine = open_engine(weights, *asked, lanes, device, options.tta, crops, sigma=sigma)
-        chosen = options.tta, sigma, options.tissue, options.saturation, options.tile, options.probabilities
+        guided = weights.guided if options.guided is None else options.guided
+        engine = open_engine(weights, *asked, lanes, device, options.tta, crops, guided=guided)
+        chosen = options.tta, guided, options.tissue, options.saturation, options.tile, options.probabilities
         settings = settings_for(path, weights, engine, *chosen, crops)
         say(f"{weights.net.spec.name} at {settings.mpp:g} µm per pixel in {engine.description}")
         bar = Progress("tiles", 0)

@@ -25,7 +25,7 @@ PRETRAINING = "pretraining"
 
 @dataclass(frozen=True)
 class Weights:
-    """A network, and what it was made for: `about` holds grouping, mpp, tta, sigma, classes, recipe and provenance."""
+    """A network, and what it was made for: `about` holds grouping, mpp, tta, guided, classes, recipe and provenance."""
 
     net: Network
     about: dict[str, Any]
@@ -36,9 +36,9 @@ class Weights:
         return str(self.about["tta"])
 
     @property
-    def sigma(self) -> float:
-        """px by which its recipe smooths probabilities; 0 where `about` does not say."""
-        return float(self.about.get("sigma", 0.0))
+    def guided(self) -> int:
+        """Radius in px of the guided filter of its recipe; 0 where `about` does not say."""
+        return int(self.about.get("guided", 0))
 
 
 def save_weights(path: Path, net: Network, about: dict[str, Any], half: bool = False) -> None:

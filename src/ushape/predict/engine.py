@@ -1,4 +1,4 @@
-"""Whole images through a network: tiles, test-time augmentation, smoothing, blending."""
+"""Whole images through a network: tiles, test-time augmentation, blending, guided filter."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
 from ushape.predict.calibration import Calibration, calibration
 from ushape.predict.ensemble import Member
+from ushape.predict.guided import guided
 from ushape.predict.score import Matrix, confusion
-from ushape.predict.smoothing import smoothed
 from ushape.predict.tiling import Blend, cut, plan
 from ushape.predict.turns import turn, turn_back, views
 from ushape.threads import Lanes
@@ -29,7 +29,7 @@ Float = NDArray[np.float32]
 class Predictor:
     """A network, a device and lanes: images in, class probabilities out.
 
-    tta: see `turns`. sigma: px by which probabilities are smoothed, see `smoothing`.
+    tta: see `turns`. guided: px of the guided filter's radius, 0 for none, see `guided`.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class Predictor:
         precision: str,
         lanes: Lanes,
         tta: str = "none",
-        sigma: float = 0.0,
+        guided: int = 0,
     ) -> None:
-        self.views, self.sigma = views(tta), sigma
+        self.views, self.guided = views(tta), guided
         self.net = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.device, self.precision, self.lanes = device, precision, lanes
 
@@ -55,7 +55,7 @@ class Predictor:
 
         for corner, tile in self.lanes.map(one, layout.corners):
             blend.add(corner, tile)
-        return blend.mean()
+        return guided(blend.mean(), image, self.guided)
 
     def labels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """RGB uint8 [H, W, 3] -> the likeliest class of each pixel, uint8 [H, W]."""
@@ -68,7 +68,8 @@ class Predictor:
         for view in self.views:
             x = as_input(turn(image, view, 0, 1)[None] / 255)  # [1, 3, S, S]
             total = total + turn_back(self._scores(x).float().softmax(1), view, size)
-        return smoothed((total[0] / len(self.views)).cpu().numpy(), self.sigma)
+        made: Float = (total[0] / len(self.views)).cpu().numpy()
+        return made
 
     def _scores(self, x: Tensor) -> Tensor:
         with autocast(self.precision, self.device):

@@ -62,7 +62,7 @@ def load_ensemble(paths: Sequence[Path]) -> list[Weights]:
     return networks
 
 
-def common(key: Literal["tta", "sigma"], networks: Sequence[Weights]) -> Any:
+def common(key: Literal["tta", "guided"], networks: Sequence[Weights]) -> Any:
     """What the networks' recipes say of how they are read; RunError where they differ."""
     found = list(dict.fromkeys(getattr(network, key) for network in networks))
     if len(found) > 1:

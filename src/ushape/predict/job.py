@@ -45,8 +45,8 @@ MARGIN = 64
 class Settings:
     """What a prediction is: all that its label map depends on, but the slide.
 
-    network: hash of the weights. mpp: µm per px that it sees. sigma: px by which probabilities are smoothed. tile: side
-    in px. margin: px of a tile's edge that its core leaves out, None: tiles are blended. saturation: threshold of the
+    network: hash of the weights. mpp: µm per px that it sees. guided: radius in px of the guided filter. tile: side in
+    px. margin: px of a tile's edge that its core leaves out, None: tiles are blended. saturation: threshold of the
     tissue mask, None: found for each slide. calibration: hash of the crops that int8 was calibrated on, None for other
     precisions.
     """
@@ -59,7 +59,7 @@ class Settings:
     engine: str
     precision: str
     tta: str
-    sigma: float
+    guided: int
     tissue: Literal["auto", "all"]
     saturation: float | None
     tile: int

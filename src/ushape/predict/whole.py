@@ -17,6 +17,7 @@ from ushape.nets.weights import Weights, weights_file
 from ushape.predict.calibrate import fingerprint
 from ushape.predict.canvas import Part
 from ushape.predict.composition import composition, row, write_composition_csv
+from ushape.predict.guided import guided_reach
 from ushape.predict.job import (
     LABELS,
     MARGIN,
@@ -36,7 +37,6 @@ from ushape.predict.pyramid import save_label_pyramid, save_probability_pyramid
 from ushape.predict.slides import View, slide_name
 from ushape.predict.slides.base import Bytes
 from ushape.predict.slides.overview import overview
-from ushape.predict.smoothing import smoothing_reach
 from ushape.predict.store import Store
 from ushape.predict.stream import Job, stream
 from ushape.predict.tissue import check_saturation
@@ -182,7 +182,7 @@ def settings_for(
     weights: Weights,
     engine: Engine,
     tta: str,
-    sigma: float,
+    guided: int,
     tissue: Literal["auto", "all"],
     saturation: float | None,
     tile: int | None,
@@ -198,7 +198,7 @@ def settings_for(
     grid = math.lcm(net.multiple, 16)
     reach = effective_margin(net)
     least_zoom = min(view.zoom for view in views(tta))  # an image seen smaller has the network look further
-    margin = None if reach is None else -(-(math.ceil(reach / least_zoom) + smoothing_reach(sigma)) // grid) * grid
+    margin = None if reach is None else -(-(math.ceil(reach / least_zoom) + guided_reach(guided)) // grid) * grid
     side = tile or -(-(BLENDED if margin is None else CORE) // grid) * grid
     if margin is not None and 4 * margin > side:
         margin = None
@@ -217,7 +217,7 @@ def settings_for(
         engine=engine.name,
         precision=engine.precision,
         tta=tta,
-        sigma=sigma,
+        guided=guided,
         tissue=tissue,
         saturation=saturation,
         tile=side,

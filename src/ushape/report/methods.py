@@ -153,8 +153,11 @@ def _training(r: Results) -> list[str]:
     views = VIEWS.get(str(k.get("tta")))
     if views:
         told.append(f"Predictions on test patients were averaged over {views} of the image.")
-    if k.get("sigma"):
-        told.append(f"Class probabilities were smoothed by a Gaussian with a standard deviation of {k['sigma']:g} px.")
+    if k.get("guided"):
+        told.append(
+            f"Class probabilities went through a guided filter [@guided] with a radius of {k['guided']:g} px; the "
+            "guide was amounts of stain."
+        )
     return told
 
 

@@ -27,6 +27,8 @@ WORKS = {
                 "inception architecture for computer vision. CVPR, 2818–2826."),
     "menon": ("Menon et al. 2021", "A. K. Menon, S. Jayasumana, A. S. Rawat, H. Jain, A. Veit, S. Kumar (2021). "
               "Long-tail learning via logit adjustment. ICLR."),
+    "guided": ("He et al. 2013", "K. He, J. Sun, X. Tang (2013). Guided image filtering. IEEE Trans Pattern Anal Mach "
+               "Intell 35(6), 1397–1409."),
     "hinton": ("Hinton et al. 2015", "G. Hinton, O. Vinyals, J. Dean (2015). Distilling the knowledge in a neural "
                "network. arXiv:1503.02531."),
     "sgdr": ("Loshchilov and Hutter 2017", "I. Loshchilov, F. Hutter (2017). SGDR: stochastic gradient descent with "

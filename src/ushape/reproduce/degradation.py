@@ -38,7 +38,7 @@ from ushape.train.steps import read_log
 DEPTHS = (1, 2, 4, 8)
 BLOCKS = {"plain": "", "residual": "+residual[every=2]"}
 NORMS = ("batch", "none")
-RECIPE = Recipe(crop=96, stain=0.0, scale=0.0, sharpness=0.0, prior=0.0, steps=400, tta="none", sigma=0.0)
+RECIPE = Recipe(crop=96, stain=0.0, scale=0.0, sharpness=0.0, prior=0.0, steps=400, tta="none", guided=0)
 """Nothing but flips and turns changes the crops: what is asked is how well each network fits them."""
 
 SHARE = 10

@@ -158,7 +158,7 @@ def count(
             own = [roi for roi in rois if seed[roi.patient] == file]
             weights = load_weights(file)
             precision = pick_precision("auto", device)
-            predictor = Predictor(weights.net, device, precision, lanes, tta or weights.tta, weights.sigma)
+            predictor = Predictor(weights.net, device, precision, lanes, tta or weights.tta, weights.guided)
             for roi, matrix in _score(predictor, weights.about, how, own, groups):
                 matrices[roi.name] = matrix
                 advance()

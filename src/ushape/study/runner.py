@@ -28,7 +28,7 @@ def run_study(
 ) -> None:
     """Write the plan of every run into its folder, and run what is not finished; as `pool.run_jobs` has it.
 
-    Runs that differ in what comes after training alone (`tta`, `sigma`) are trained once.
+    Runs that differ in what comes after training alone (`tta`, `guided`) are trained once.
     """
     plugins = tuple(files(study.specs))
     todo: list[Job] = []
@@ -53,7 +53,7 @@ def run_study(
 def _take_over(finished: Path, folder: Path, recipe: Recipe) -> None:
     """Have a run begin where another has trained: with its weights, for this recipe, and its logs."""
     tensors, metadata = load_tensors(weights_file(finished))
-    about = json.loads(metadata["ushape"]) | {"tta": recipe.tta, "sigma": recipe.sigma, "recipe": recipe.told()}
+    about = json.loads(metadata["ushape"]) | {"tta": recipe.tta, "guided": recipe.guided, "recipe": recipe.told()}
     for log in (LOG, VALIDATION):
         if (finished / log).exists():
             write_text(folder / log, (finished / log).read_text())

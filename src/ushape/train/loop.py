@@ -186,7 +186,7 @@ class _Run(Fitting):
             "mpp": recipe.mpp,
             "normalise": recipe.normalise,
             "tta": recipe.tta,
-            "sigma": recipe.sigma,
+            "guided": recipe.guided,
             "recipe": recipe.told(),
             "seed": self.plan.seed,
             "precision": self.precision,
@@ -220,7 +220,7 @@ def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) 
     """Predict the test ROIs with the run's weights: rois.json and predictions/."""
     weights, groups = load_weights(folder), grouping(plan.recipe.grouping)
     precision = pick_precision(plan.recipe.precision, device)
-    predictor = Predictor(weights.net, device, precision, lanes, plan.recipe.tta, plan.recipe.sigma)
+    predictor = Predictor(weights.net, device, precision, lanes, plan.recipe.tta, plan.recipe.guided)
     pixels = (open_pixels(roi, plan.recipe.mpp, plan.recipe.normalise) for roi in plan.test)
     rois = {}
     for each in evaluate(predictor, pixels, groups):

@@ -11,6 +11,7 @@ import yaml
 
 from ushape.data.classes import grouping
 from ushape.errors import RecipeError, UshapeError, nearest
+from ushape.predict.guided import CELL
 from ushape.train.schedule import Schedule
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -20,7 +21,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "weight_decay": (0, 1),
     "clip": (1e-6, 1e6), "ema": (0, 0.99999), "dice": (0, 100), "focal": (0, 10), "smoothing": (0, 0.5),
     "class_weight": (0, 2), "prior": (0, 2), "distil": (0, 100), "unlabelled_share": (0, 1),
-    "validations": (0, 1000), "sigma": (0, 32),
+    "validations": (0, 1000), "guided": (0, 256),
 }  # fmt: skip
 """Lowest and highest value of the numbers of recipes."""
 
@@ -55,8 +56,8 @@ class Recipe:
 
     Choice: validations, how many times validation patients are looked at, evenly over the last half of the steps; 1 is
     at the end alone, where they choose nothing. 0: folds hold no patient back, and the last step's weights are kept.
-    tta: test-time augmentation of the final evaluation (see `ushape.predict.turns`). sigma, standard deviation in px of
-    the Gaussian by which predicted probabilities are smoothed there (see `ushape.predict.smoothing`; 0: none).
+    tta: test-time augmentation of the final evaluation (see `ushape.predict.turns`). guided, radius in px, a multiple
+    of 4, of the guided filter that predicted probabilities go through (see `ushape.predict.guided`; 0: none).
     precision: auto takes bfloat16 where the device computes it fast.
     """
 
@@ -91,7 +92,7 @@ class Recipe:
     unlabelled_share: float = 0.25
     validations: int = 0
     tta: Literal["none", "flips", "d4", "zooms"] = "zooms"
-    sigma: float = 4.0
+    guided: int = 48
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
@@ -102,6 +103,8 @@ class Recipe:
         check_bounds(self, BOUNDS)
         check_shards(self.batch, self.shards)
         self._check_teaching()
+        if self.guided % CELL:
+            raise RecipeError(f"recipe: guided={self.guided}: give a multiple of {CELL}")
         if not self.balanced and self.prior not in (0, Recipe.prior):
             raise RecipeError("recipe: prior has no effect with balanced=0: give a share above 0, or leave it out")
 
@@ -134,7 +137,7 @@ class Recipe:
         return self.to_dict() | {key: Path(getattr(self, key)).name for key in PATHS}
 
 
-AFTER_TRAINING = ("tta", "sigma")
+AFTER_TRAINING = ("tta", "guided")
 """Keys that say how a trained network predicts. No weights depend on them, but those of who learns from teachers."""
 
 PATHS = ("pretrained", "teacher", "unlabelled")

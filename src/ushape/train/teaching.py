@@ -54,11 +54,11 @@ class Teachers:
     def _ensemble(self) -> Ensemble:
         """Loaded when the cache does not have something: a run that goes on needs none."""
         nets = [load_weights(file).net for file in self.files]
-        how = self.device, self.precision, self.lanes, self.recipe.tta, self.recipe.sigma
+        how = self.device, self.precision, self.lanes, self.recipe.tta, self.recipe.guided
         return Ensemble([Predictor(net, *how) for net in nets])
 
     def _cache_file(self, images: Sequence[Bytes]) -> Path:
-        told = [str(_CACHE_VERSION), self.recipe.tta, repr(self.recipe.sigma), self.precision, self.device.type]
+        told = [str(_CACHE_VERSION), self.recipe.tta, str(self.recipe.guided), self.precision, self.device.type]
         digest = hashlib.sha256("\0".join([*told, *(content_hash(file) for file in self.files)]).encode())
         for image in images:
             digest.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())

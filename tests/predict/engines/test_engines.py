@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ushape.data.classes import grouping
-from ushape.data.stain import restained, strength_matrix
+from ushape.data.stain import restained, scaling_matrix, strength_matrix
 from ushape.errors import RunError
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import Weights, as_input, load_weights, save_weights
@@ -18,8 +18,8 @@ from ushape.predict.engine import Predictor
 from ushape.predict.engines import NO_STAIN, Engine, choose, open_engine
 from ushape.predict.engines.libraries import installed
 from ushape.predict.engines.program import Programs
+from ushape.predict.guided import guided
 from ushape.predict.invented import invented_tissue
-from ushape.predict.smoothing import smoothed
 from ushape.threads import Lanes
 
 Bytes = NDArray[np.uint8]
@@ -40,7 +40,7 @@ def lanes() -> Lanes:
 
 
 def opened(
-    kind: tuple[str, str], lanes: Lanes, made: Weights | None = None, tta: str = "none", sigma: float = 0.0
+    kind: tuple[str, str], lanes: Lanes, made: Weights | None = None, tta: str = "none", radius: int = 0
 ) -> Engine:
     engine, precision = kind
     for library in {"openvino": ["openvino"], "onnx": ["onnxruntime", "onnx", "onnxscript"]}.get(engine, []):
@@ -51,7 +51,7 @@ def opened(
 
         if not computes_bf16():
             pytest.skip("this CPU does not compute bfloat16")
-    return open_engine(made or weights(), engine, precision, lanes, CPU, tta, sigma=sigma)
+    return open_engine(made or weights(), engine, precision, lanes, CPU, tta, guided=radius)
 
 
 def expected(net: Network, tile: Bytes, stain: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,19 +107,20 @@ def test_views_are_averaged_and_lanes_do_not_mix_tiles(kind: tuple[str, str], la
 
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 @pytest.mark.parametrize("tta", ["none", "flips"])
-def test_every_engine_smooths_what_it_gives(kind: tuple[str, str], tta: str, lanes: Lanes) -> None:
+@pytest.mark.parametrize("stain", [NO_STAIN, scaling_matrix(np.array([1.3, 0.8, 1.0], np.float32))])
+def test_every_engine_filters_what_it_gives(kind: tuple[str, str], tta: str, stain: np.ndarray, lanes: Lanes) -> None:
     made = weights("unet[width=2,levels=2]")
-    rough, smooth = (opened(kind, lanes, made, tta, sigma) for sigma in (0.0, 1.5))
+    rough, filtered = (opened(kind, lanes, made, tta, radius) for radius in (0, 8))
     tile = invented_tissue(256)[:64, :48]
-    expected = smoothed(rough.probabilities(tile, NO_STAIN), 1.5)
-    np.testing.assert_allclose(smooth.probabilities(tile, NO_STAIN), expected, atol=1e-6)
-    assert np.array_equal(smooth.labels(tile, NO_STAIN), smooth.probabilities(tile, NO_STAIN).argmax(0))
+    expected = guided(rough.probabilities(tile, stain), tile, 8, stain)
+    np.testing.assert_allclose(filtered.probabilities(tile, stain), expected, atol=1e-6)
+    assert np.array_equal(filtered.labels(tile, stain), filtered.probabilities(tile, stain).argmax(0))
 
 
 def test_an_engine_sees_the_sizes_that_evaluation_sees(lanes: Lanes) -> None:
     made, tile = weights("unet[width=2,levels=2]"), invented_tissue(256)[:192, :192]
-    predictor = Predictor(made.net, CPU, "float32", lanes, "zooms", 2.0)
-    seen = opened(("torch", "float32"), lanes, made, "zooms", 2.0).probabilities(np.ascontiguousarray(tile), NO_STAIN)
+    predictor = Predictor(made.net, CPU, "float32", lanes, "zooms")
+    seen = opened(("torch", "float32"), lanes, made, "zooms").probabilities(np.ascontiguousarray(tile), NO_STAIN)
     np.testing.assert_allclose(seen, predictor._tile(tile), atol=1e-4)
 
 

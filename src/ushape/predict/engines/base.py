@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ushape.predict.smoothing import smoothed
+from ushape.predict.guided import guided
 from ushape.predict.turns import View, turn, turn_back, views
 
 Bytes = NDArray[np.uint8]
@@ -22,21 +22,21 @@ NO_STAIN: Float = np.eye(3, dtype=np.float32)
 class Engine(ABC):
     """A network made ready to compute. All methods may be called by several threads at once, one tile each.
 
-    precision: float32, bf16 or int8. sigma: px by which probabilities are smoothed (see `ushape.predict.smoothing`).
+    precision: float32, bf16 or int8. guided: px of the guided filter's radius (see `ushape.predict.guided`).
     description: what computes, for people; with engine `auto`, what was measured.
     stain: matrix in optical density that is applied before the network (see `ushape.data.stain`).
     """
 
     name: ClassVar[str]
 
-    def __init__(self, precision: str, classes: int, tta: str, sigma: float) -> None:
-        self.precision, self.classes, self.sigma = precision, classes, sigma
+    def __init__(self, precision: str, classes: int, tta: str, guided: int) -> None:
+        self.precision, self.classes, self.guided = precision, classes, guided
         self.description = f"{self.name}, {precision}"
         self._views = views(tta)
 
     def probabilities(self, tile: Bytes, stain: Float) -> Float:
         """RGB uint8 [H, W, 3], float32 [3, 3] -> float32 [classes, H, W], summing to 1 over the classes."""
-        return smoothed(self._mean(tile, stain), self.sigma)
+        return guided(self._mean(tile, stain), tile, self.guided, stain)
 
     def _mean(self, tile: Bytes, stain: Float) -> Float:
         """Probabilities averaged over the views."""
@@ -50,7 +50,7 @@ class Engine(ABC):
 
     def labels(self, tile: Bytes, stain: Float) -> Bytes:
         """RGB uint8 [H, W, 3], float32 [3, 3] -> the likeliest class of each pixel, uint8 [H, W]."""
-        if len(self._views) == 1 and not self.sigma:
+        if len(self._views) == 1 and not self.guided:
             return self._labels(tile, stain)
         return self.probabilities(tile, stain).argmax(0).astype(np.uint8)
 

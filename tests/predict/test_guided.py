@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ushape.data.stain import restained, scaling_matrix, stain_matrix, to_rgb
 from ushape.predict import guided as module
-from ushape.predict.guided import CELL, RIDGE, guided, guided_reach
+from ushape.predict.guided import CELL, RIDGE, cells, enlarged, filtered, guided, reach
 from ushape.predict.invented import invented_tissue
 
 
@@ -49,23 +49,44 @@ def by_hand(p: np.ndarray, guide: np.ndarray, radius: int, y: int, x: int) -> np
 def test_each_cell_is_the_mean_of_the_regressions_of_the_windows_that_hold_it(radius: int) -> None:
     rng = np.random.default_rng(1)
     p, guide = maps(14, 15).astype(float), rng.uniform(0, 0.6, (3, 14, 15))
-    made = module._filtered(p.astype(np.float32), guide.astype(np.float32), radius)
+    made = module._fitted(p, guide, np.ones((14, 15)), radius)
     for y, x in ((6, 7), (7, 5), (8, 8)):
         np.testing.assert_allclose(made[:, y, x], by_hand(p, guide, radius, y, x), atol=1e-6)
 
 
-def test_the_guide_is_amounts_of_stain_over_a_nucleus_and_how_they_vary() -> None:
+def test_cells_that_do_not_count_are_in_no_regression() -> None:
+    rng = np.random.default_rng(2)
+    p, guide, n = maps(20, 20).astype(float), rng.uniform(0, 0.6, (3, 20, 20)), np.ones((20, 20))
+    n[:, 10:] = 0
+    made = module._fitted(p * n, guide * n, n, 2)
+    told, weights = [], []
+    for top in range(6, 11):  # windows that hold cell (10, 8)
+        for left in range(4, 9):
+            window = (..., slice(top, top + 5), slice(left, min(left + 5, 10)))
+            slopes, offset = regression(guide[window].reshape(3, -1).T, p[window].reshape(3, -1).T)
+            told.append(guide[:, 10, 8] @ slopes + offset)
+            weights.append(guide[window][0].size)
+    np.testing.assert_allclose(made[:, 10, 8], np.average(told, 0, weights), atol=1e-6)
+
+
+def test_a_tile_tells_of_stains_and_classes_and_the_guide_is_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     stains = stain_matrix()
     density = np.empty((96, 192, 3), np.float32)
     density[:] = 0.3 * stains[0] + 0.2 * stains[1]
     density[:, 128:] = 0.5 * stains[0]
     density[::2, :32] = 0.2 * stains[0] + 0.2 * stains[1]
     density[1::2, :32] = 0.4 * stains[0] + 0.2 * stains[1]
-    guide = module._guide(to_rgb(density), None)
-    assert guide.shape == (3, 24, 48)
-    np.testing.assert_allclose(guide[:, 12, 1], (0.3, 0.1, 0.2), atol=0.01)  # rows of more and less haematoxylin
-    np.testing.assert_allclose(guide[:, 12, 20], (0.3, 0.0, 0.2), atol=0.01)
-    np.testing.assert_allclose(guide[:, 12, 44], (0.5, 0.0, 0.0), atol=0.01)
+    p = maps(96, 192)
+    told = cells(p, to_rgb(density))
+    np.testing.assert_allclose(told[:3], p.reshape(3, 24, 4, 48, 4).mean((2, 4)), atol=1e-6)
+    np.testing.assert_allclose(told[3:, 12, 1], (0.3, 0.1, 0.2), atol=0.01)  # the mean square of 0.2 and 0.4 is 0.1
+    np.testing.assert_allclose(told[3:, 12, 44], (0.5, 0.25, 0.0), atol=0.01)
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(module, "_fitted", lambda p, guide, *_: seen.append(guide))
+    filtered(told, 8)
+    np.testing.assert_allclose(seen[0][:, 12, 1], (0.3, 0.1, 0.2), atol=0.01)  # rows of more and less haematoxylin
+    np.testing.assert_allclose(seen[0][:, 12, 20], (0.3, 0.0, 0.2), atol=0.01)
+    np.testing.assert_allclose(seen[0][:, 12, 44], (0.5, 0.0, 0.0), atol=0.01)
 
 
 def test_speckles_go_and_a_border_moves_towards_where_the_stain_changes() -> None:
@@ -88,17 +109,27 @@ def test_speckles_go_and_a_border_moves_towards_where_the_stain_changes() -> Non
 
 def test_without_a_guide_windows_are_averaged_twice() -> None:
     p, image = maps(80, 80), np.full((80, 80, 3), 200, np.uint8)
-    cells = p.reshape(3, 20, CELL, 20, CELL).mean((2, 4))
+    means = p.reshape(3, 20, CELL, 20, CELL).mean((2, 4))
     box = np.ones(5) / 5
     weights = np.convolve(box, box)
-    expected = np.einsum("cyx,y,x->c", cells[:, 6:15, 6:15], weights, weights)
-    np.testing.assert_allclose(module._filtered(cells, module._guide(image, None), 2)[:, 10, 10], expected, atol=1e-6)
+    expected = np.einsum("cyx,y,x->c", means[:, 6:15, 6:15], weights, weights)
+    np.testing.assert_allclose(filtered(cells(p, image), 8)[:, 10, 10], expected, atol=1e-6)
+
+
+def test_cells_are_enlarged_linearly_and_to_probabilities() -> None:
+    made = np.array([[[0.0, 1.0]], [[1.0, 0.0]]], np.float32)  # two classes, two cells
+    fine = enlarged(made, 4, 8)
+    np.testing.assert_allclose(fine[0, 2], (0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1), atol=1e-6)
+    assert enlarged(made, 3, 5).shape == (2, 3, 5)
+    outside = enlarged(np.array([[[-0.1]], [[1.1]]], np.float32), 4, 4)
+    assert np.array_equal(outside[:, 0, 0], (0, 1))
+    assert not enlarged(np.zeros((2, 1, 1), np.float32), 4, 4).any()  # nothing is known
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 6), st.integers(0, 99))
-def test_probabilities_stay_probabilities(height: int, width: int, cells: int, seed: int) -> None:
-    made = guided(maps(height, width, seed), tissue(height, width), cells * CELL)
+def test_probabilities_stay_probabilities(height: int, width: int, radius: int, seed: int) -> None:
+    made = guided(maps(height, width, seed), tissue(height, width), radius * CELL)
     assert made.dtype == np.float32
     assert made.shape == (3, height, width)
     assert made.min() >= 0
@@ -108,24 +139,21 @@ def test_probabilities_stay_probabilities(height: int, width: int, cells: int, s
 def test_no_radius_changes_nothing() -> None:
     given_maps = maps(9, 9)
     assert guided(given_maps, tissue(9, 9), 0) is given_maps
-    assert guided_reach(0) == 0
 
 
 @settings(deadline=None, max_examples=10)
 @given(st.integers(1, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 99))
-def test_a_tile_with_that_margin_has_what_the_whole_image_has(cells: int, down: int, right: int, seed: int) -> None:
-    radius, top, left = cells * CELL, down * CELL, right * CELL
-    whole, image, reach = maps(200, 208, seed), tissue(200, 208), guided_reach(cells * CELL)
-    cut = np.s_[top : top + 180, left : left + 184]
-    tile = guided(np.ascontiguousarray(whole[:, *cut]), np.ascontiguousarray(image[cut]), radius)
-    inner = np.s_[:, reach:-reach, reach:-reach]
-    np.testing.assert_allclose(tile[inner], guided(whole, image, radius)[:, *cut][inner], atol=1e-5)
+def test_a_part_with_that_margin_has_what_the_whole_has(radius: int, down: int, right: int, seed: int) -> None:
+    told, around = cells(maps(200, 208, seed), tissue(200, 208)), reach(radius * CELL)
+    cut = np.s_[:, down : down + 46, right : right + 48]
+    part, whole = (filtered(each, radius * CELL) for each in (told[cut], told))
+    inner = np.s_[:, around:-around, around:-around]
+    np.testing.assert_allclose(part[inner], whole[cut][inner], atol=1e-6)
 
 
 def test_a_stain_matrix_does_what_changing_the_image_does() -> None:
     image = tissue(120, 100)
-    dark = 1 - image.astype(np.float32).mean(2) / 255
-    p = np.stack([dark, 1 - dark])
     matrix = scaling_matrix(np.array([1.3, 0.8, 1.0], np.float32))
-    np.testing.assert_allclose(guided(p, image, 8, matrix), guided(p, restained(image, matrix), 8), atol=0.003)
-    assert np.abs(guided(p, image, 8, matrix) - guided(p, image, 8)).max() > 0.01
+    told, plain = cells(maps(120, 100), image, matrix), cells(maps(120, 100), image)
+    np.testing.assert_allclose(told, cells(maps(120, 100), restained(image, matrix)), atol=0.01)
+    assert np.abs(told - plain).max() > 0.05

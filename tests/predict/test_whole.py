@@ -21,6 +21,7 @@ from ushape.data.classes import IGNORE, grouping
 from ushape.errors import DataError, UshapeError
 from ushape.locks import holding
 from ushape.predict.canvas import Part
+from ushape.predict.guided import guided
 from ushape.predict.job import PROVENANCE, WORK, Settings
 from ushape.predict.measure import measure
 from ushape.predict.slides.tiff import TiffSlide
@@ -101,6 +102,25 @@ def test_what_is_written_is_what_the_engine_says(tmp_path: Path, margin: int | N
     rows = list(csv.DictReader((tmp_path / "out" / "composition.csv").read_text().splitlines()))
     assert [Path(row["slide"]).name for row in rows] == ["a.png", "b.png"]
     assert float(rows[0]["tissue_mm2"]) == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize(("tile", "margin"), [(64, 8), (96, 16), (256, None)])
+def test_a_filter_sees_the_whole_slide_wherever_tiles_lie(tmp_path: Path, tile: int, margin: int | None) -> None:
+    image = make(tmp_path / "a.png", 150, 203)
+    settings = {"tile": tile, "margin": margin, "guided": 12, "probabilities": True}
+    first = ByColour(stop=4 if margin else 2, error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run([tmp_path / "a.png"], tmp_path / "out", first, **settings)
+    again = run([tmp_path / "a.png"], tmp_path / "out", **settings)
+    assert again.failed == {}
+    expected = guided(ByColour().probabilities(image, np.eye(3, dtype=np.float32)), image, 12)
+    layers = tifffile.imread(tmp_path / "out" / "a" / "probabilities.ome.tiff")
+    inner = np.s_[:144, :196]  # cells at the border are cut off in one and mirrored in the other
+    for c in range(5):
+        assert np.abs(layers[c][inner] / 255 - expected[c][inner]).max() < 0.02
+    labels = tifffile.imread(tmp_path / "out" / "a" / "labels.ome.tiff")
+    assert (labels == expected.argmax(0)).mean() > 0.99
+    assert (labels == np.minimum(image[..., 0] // 52, 4)).mean() < 0.9
 
 
 def test_background_is_skipped_and_marked(tmp_path: Path) -> None:

@@ -104,7 +104,10 @@ def test_maps_are_the_mean_of_the_networks_and_are_computed_once(
     images = [np.asarray(open_pixels(roi, 1.2, "stain").image)[:64, : 50 + 8 * i] for i, roi in enumerate(short.train)]
     with Lanes(1) as lanes:
         made = Teachers(files, short.recipe, 5, lanes, CPU).maps(images)
-        nets = [Predictor(load_weights(f).net, CPU, pick_precision("auto", CPU), lanes, "none", 4.0) for f in files]
+        nets = [
+            Predictor(load_weights(f).net, CPU, pick_precision("auto", CPU), lanes, "none", short.recipe.guided)
+            for f in files
+        ]
         for image, map_ in zip(images, made, strict=True):
             mean = np.mean([net.probabilities(image) for net in nets], axis=0)
             np.testing.assert_allclose(map_ / 255, np.moveaxis(mean, 0, -1), atol=0.5 / 255 + 1e-6)

@@ -96,7 +96,7 @@ def predict(options: argparse.Namespace) -> int:
     crops = crops_for(path, options.calibrate, weights.about, options.mpp) if int8 else None
     with Lanes(options.jobs or cores()) as lanes:
         guided = weights.guided if options.guided is None else options.guided
-        engine = open_engine(weights, *asked, lanes, device, options.tta, crops, guided=guided)
+        engine = open_engine(weights, *asked, lanes, device, options.tta, crops)
         chosen = options.tta, guided, options.tissue, options.saturation, options.tile, options.probabilities
         settings = settings_for(path, weights, engine, *chosen, crops)
         say(f"{weights.net.spec.name} at {settings.mpp:g} µm per pixel in {engine.description}")

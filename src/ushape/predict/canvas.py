@@ -56,14 +56,17 @@ class Part:
 class Canvas(ABC):
     """Tiles of `plan` over a source, in their order; results are taken in that order too.
 
-    `units`: parts that are done or not, as a store counts them. `wants`: "labels" or "probabilities", what `put` takes.
+    `units`: parts that are done or not, as a store counts them. `wants`: "labels", "probabilities" or "cells", what
+    `put` takes. cell: side in px of cells; where it is not 1, `put` takes what a tile tells a filter of its cells, for
+    the store's cells, and `plan` and corners of parts are in cells.
     """
 
     units: int
     wants: str
 
-    def __init__(self, plan: Plan, source: Source, tissue: Where) -> None:
-        self.plan, self.source, self.tissue = plan, source, tissue
+    def __init__(self, plan: Plan, source: Source, tissue: Where, cell: int = 1) -> None:
+        self._pixels, self.plan, self.cell = plan, plan.in_cells(cell), cell
+        self.source, self.tissue = source, tissue
 
     def open(self, store: Store) -> None:
         self.store = store
@@ -74,46 +77,63 @@ class Canvas(ABC):
 
     @abstractmethod
     def put(self, part: Part, result: Bytes | Float) -> None:
-        """Labels uint8 [S, S] or probabilities float32 [C, S, S] of a part."""
+        """Labels uint8 [S, S], or probabilities or cells float32 [C, S, S] of a part; S: of the plan."""
 
     def close(self) -> None:  # noqa: B027 - only blending has a last row to write
         """All parts have been put."""
 
     def tile(self, part: Part) -> Bytes:
         """RGB uint8 [S, S, 3], mirrored beyond the border."""
-        return cut_from(self.source.read, (self.plan.height, self.plan.width), part.corner, self.plan.size)
+        y, x = part.corner
+        shape, corner = (self._pixels.height, self._pixels.width), (y * self.cell, x * self.cell)
+        return cut_from(self.source.read, shape, corner, self._pixels.size)
 
-    def _write(self, top: int, left: int, labels: Bytes, probabilities: Float | None) -> None:
-        """To the store what a part says, where there is tissue; between tissue and nothing the mask decides."""
-        outside = ~self.tissue.crop(top, left, *labels.shape)
-        labels[outside] = IGNORE
-        levels = None
-        if probabilities is not None and self.store.probabilities is not None:
-            levels = np.rint(probabilities * 255).astype(np.uint8)  # [C, h, w]
-            levels[:, outside] = 0
-        self.store.write(top, left, labels, levels)
+    def _touches(self, *region: int) -> bool:
+        return self.tissue.touches(*(self.cell * each for each in region))
+
+    def _write(self, top: int, left: int, made: Bytes | Float) -> None:
+        """To the store what a part says: labels [h, w], or probabilities or cells [C, h, w]."""
+        if self.cell == 1:
+            write_pixels(self.store, self.tissue, top, left, made)
+        else:
+            assert self.store.cells is not None
+            self.store.cells.write(top, left, made.astype(np.float32, copy=False))
+
+
+def write_pixels(store: Store, tissue: Where, top: int, left: int, made: Bytes | Float) -> None:
+    """To a store labels [h, w] or probabilities [C, h, w], where there is tissue; the mask decides where that ends.
+
+    Where all probabilities are 0, there is nothing.
+    """
+    labels = np.array(made if made.ndim == 2 else made.argmax(0), np.uint8)
+    outside = ~tissue.crop(top, left, *labels.shape)
+    if made.ndim == 3:
+        outside |= ~made.any(0)
+    labels[outside] = IGNORE
+    levels = None
+    if made.ndim == 3 and store.probabilities is not None:
+        levels = np.rint(made * 255).astype(np.uint8)  # [C, h, w]
+        levels[:, outside] = 0
+    store.write(top, left, labels, levels)
 
 
 class Crop(Canvas):
     """The core of each tile; a unit is a tile."""
 
-    def __init__(self, plan: Plan, source: Source, tissue: Where, probabilities: bool = False) -> None:
-        super().__init__(plan, source, tissue)
-        self.units, self.wants = len(plan.corners), "probabilities" if probabilities else "labels"
+    def __init__(self, plan: Plan, source: Source, tissue: Where, probabilities: bool = False, cell: int = 1) -> None:
+        super().__init__(plan, source, tissue, cell)
+        self.units = len(plan.corners)
+        self.wants = "cells" if cell > 1 else "probabilities" if probabilities else "labels"
 
     def parts(self) -> Iterator[Part]:
         for unit, corner in enumerate(self.plan.corners):
-            if not self.store.done[unit] and self.tissue.touches(*self._core(corner)):
+            if not self.store.done[unit] and self._touches(*self._core(corner)):
                 yield Part(unit, corner)
 
     def put(self, part: Part, result: Bytes | Float) -> None:
         top, left, height, width = self._core(part.corner)
         inner = np.s_[top - part.corner[0] :, left - part.corner[1] :]
-        core = result[(..., *inner)][..., :height, :width]
-        if self.wants == "labels":
-            self._write(top, left, np.array(core, np.uint8), None)
-        else:
-            self._write(top, left, core.argmax(0).astype(np.uint8), core.astype(np.float32, copy=False))
+        self._write(top, left, result[(..., *inner)][..., :height, :width])
         self.store.mark(part.unit)
 
     def _core(self, corner: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -126,10 +146,9 @@ class Crop(Canvas):
 class Blended(Canvas):
     """Weighted sums; a unit is a row of tiles in a stripe, whose pixels that no later row touches are then written."""
 
-    wants = "probabilities"
-
-    def __init__(self, plan: Plan, source: Source, tissue: Where, classes: int) -> None:
-        super().__init__(plan, source, tissue)
+    def __init__(self, plan: Plan, source: Source, tissue: Where, classes: int, cell: int = 1) -> None:
+        super().__init__(plan, source, tissue, cell)
+        self.wants, plan = "cells" if cell > 1 else "probabilities", self.plan
         self.rows = sorted({y for y, _ in plan.corners})
         columns = sorted({x for _, x in plan.corners})
         step = plan.size - 2 * plan.margin
@@ -145,8 +164,7 @@ class Blended(Canvas):
         for stripe, (begin, _, end) in enumerate(self.stripes):
             first = stripe * len(self.rows)
             corners = [
-                [(y, x) for x in self.columns[begin:end] if self.tissue.touches(*self._inside((y, x)))]
-                for y in self.rows
+                [(y, x) for x in self.columns[begin:end] if self._touches(*self._inside((y, x)))] for y in self.rows
             ]
             left = [r for r, row in enumerate(corners) if row and not self.store.done[first + r]]
             if not left:
@@ -192,10 +210,8 @@ class Blended(Canvas):
             here = np.s_[: bottom - top, left - self._left : right - self._left]
             weight = self._weight[here]
             mean = (self._sum[:, *here] / np.where(weight > 0, weight, 1)).astype(np.float32)  # [C, h, w]
-            labels = mean.argmax(0).astype(np.uint8)
-            labels[weight == 0] = IGNORE
             if not self.store.done[stripe * len(self.rows) + r]:
-                self._write(top, left, labels, mean)
+                self._write(top, left, mean)
                 self.store.mark(stripe * len(self.rows) + r)
             for sums in (self._sum, self._weight):
                 sums[..., : -(bottom - top) or None, :] = sums[..., bottom - top :, :].copy()

@@ -6,7 +6,8 @@ a nucleus or two (its standard deviation), and the amount of eosin. The fits of 
 averaged. So where the stains change, a border stays or becomes sharp, and where they do not, speckles go.
 
 He, Sun and Tang 2013, 10.1109/TPAMI.2012.213: equations 14, 19 and 20, a guide of three channels. Here it is computed
-on cells of 4 x 4 px, as in He and Sun 2015 (arXiv:1505.00996), and the result instead of the coefficients is enlarged.
+on cells of 4 x 4 px, as in He and Sun 2015 (arXiv:1505.00996), but that the result is enlarged, not the coefficients.
+Of a slide, tiles give their cells one by one, and the whole is filtered at the end, part by part.
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ from ushape.data.stain import stain_matrix, to_density
 Bytes = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
+Bool = NDArray[np.bool_]
 
 CELL = 4
 """Side in px of the cells on which it is computed; tiles must begin at multiples of it."""
+
+GUIDES = 3
+"""Maps that `cells` adds to those of the classes."""
 
 FINE = 6.0
 """px of the Gaussian over which the guide's means and deviations are taken: about the radius of a nucleus."""
@@ -34,75 +39,96 @@ FINE = 6.0
 RIDGE = 0.02
 """Variations of the guide (optical density) far below this are taken for noise: the square root of He's epsilon."""
 
+TINY = 1e-6
+"""Stands for no cell in a window: far below the share of one in the largest."""
+
 _SPREAD = math.sqrt(FINE**2 - (CELL**2 - 1) / 12) / CELL  # in cells, whose means do a part of it
 _TAPS = math.ceil(3 * _SPREAD)
 
 
-def guided_reach(radius: int) -> int:
-    """How many px away the image and the probabilities still count; 0 where there is no filter."""
-    return 2 * radius + CELL * (_TAPS + 2) if radius else 0
-
-
-def guided(probabilities: Float, image: Bytes, radius: int, stain: Float | None = None) -> Float:
+def guided(probabilities: Float, image: Bytes, radius: int) -> Float:
     """Probabilities filtered in windows of 2 `radius` + CELL px a side, mirrored at the borders; 0 for none.
 
     float32 [classes, H, W], summing to 1 over the classes; RGB uint8 [H, W, 3] -> the same as probabilities. radius:
-    in px, a multiple of CELL. stain: a matrix in optical density, float32 [3, 3], that is applied to the image first.
+    in px, a multiple of CELL.
     """
     if radius == 0:
         return probabilities
-    height, width = image.shape[:2]
-    guide, cells = _guide(image, stain), _cells(probabilities)
-    made = torch.from_numpy(_filtered(cells, guide, radius // CELL))[None]
-    fine = F.interpolate(made, scale_factor=CELL, mode="bilinear", align_corners=False)[0, :, :height, :width]
-    positive = fine.clamp_(min=0)  # a linear fit may leave 0 to 1
-    result: Float = (positive / positive.sum(0)).numpy()
+    return enlarged(filtered(cells(probabilities, image), radius), *image.shape[:2])
+
+
+def cells(probabilities: Float, image: Bytes, stain: Float | None = None) -> Float:
+    """What the filter needs to know of a tile: means over cells, float32 [classes + GUIDES, cells, cells].
+
+    Of probabilities float32 [classes, H, W], of the amounts of haematoxylin, their squares and those of eosin in RGB
+    uint8 [H, W, 3]; cells at the border are means of what is there. stain: a matrix in optical density, float32 [3, 3],
+    that is applied to the image first.
+    """
+    back = np.linalg.inv(stain_matrix().astype(np.float64))
+    columns = (back if stain is None else stain @ back)[:, :2].astype(np.float32)  # haematoxylin, eosin
+    density = to_density(image)
+    h, e = (sum(density[..., i] * columns[i, k] for i in range(3)) for k in range(2))
+    maps = torch.from_numpy(np.stack([*probabilities, h, h * h, e]))
+    made: Float = F.avg_pool2d(maps, CELL, ceil_mode=True, count_include_pad=False).numpy()
+    return made
+
+
+def filtered(told: Float, radius: int, valid: Bool | None = None) -> Float:
+    """What `cells` gives, of a whole image or of a part -> filtered probabilities of the cells, [classes, h, w].
+
+    Mirrored at the borders; in a part, what is `reach(radius)` cells from its border is as in the whole. valid: bool
+    [h, w], cells that count; what others hold changes nothing.
+    """
+    n = np.ones(told.shape[1:]) if valid is None else valid.astype(np.float64)
+    told = told if valid is None else np.where(valid, told, np.float32(0))
+    h, squared, e = _fine(told[-GUIDES:].astype(np.float64)) / np.maximum(_fine(n), TINY)
+    guide = np.stack([h, np.sqrt(np.maximum(squared - h * h, 0)), e])
+    return _fitted(told[:-GUIDES].astype(np.float64), guide * n, n, radius // CELL)
+
+
+def reach(radius: int) -> int:
+    """How many cells away what `cells` gives still counts for enlarged probabilities."""
+    return 2 * (radius // CELL) + _TAPS + 1
+
+
+def enlarged(made: Float, height: int, width: int) -> Float:
+    """Filtered probabilities of cells -> of pixels [classes, height, width]: linear between, 0 to 1, summing to 1."""
+    fine = F.interpolate(torch.from_numpy(made)[None], scale_factor=CELL, mode="bilinear", align_corners=False)
+    positive = fine[0, :, :height, :width].clamp(min=0)  # a linear fit may leave 0 to 1
+    result: Float = (positive / positive.sum(0).clamp(min=TINY)).numpy()
     return result
 
 
-def _cells(maps: Float) -> Float:
-    """[C, H, W] -> means of cells, [C, ceil(H / CELL), ceil(W / CELL)]; of cells at the border, of what is there."""
-    made: Float = F.avg_pool2d(torch.from_numpy(maps), CELL, ceil_mode=True, count_include_pad=False).numpy()
+def _fine(maps: Double) -> Double:
+    made: Double = ndimage.gaussian_filter(maps, _SPREAD, mode="mirror", radius=_TAPS, axes=(-2, -1))
     return made
 
 
-def _guide(image: Bytes, stain: Float | None) -> Float:
-    """RGB uint8 [H, W, 3] -> haematoxylin, its deviation and eosin in optical density, [3, cells, cells]."""
-    amounts = np.linalg.inv(stain_matrix().astype(np.float64))
-    columns = (amounts if stain is None else stain @ amounts)[:, :2].astype(np.float32)  # haematoxylin, eosin
-    density = to_density(image)
-    h, e = (sum(density[..., i] * columns[i, k] for i in range(3)) for k in range(2))
-    h, squared, e = (_fine(each) for each in _cells(np.stack([h, h * h, e])))
-    made: Float = np.stack([h, np.sqrt(np.maximum(squared - h * h, 0)), e])
-    return made
+def _fitted(p: Double, g: Double, n: Double, radius: int) -> Float:
+    """p [C, h, w] fitted to a guide g [3, h, w] in windows of 2 `radius` + 1 cells, of which `n` [h, w] count.
 
+    p and g are 0 where n is. float32 [C, h, w].
+    """
 
-def _fine(cells: Float) -> Float:
-    made: Float = ndimage.gaussian_filter(cells, _SPREAD, mode="mirror", radius=_TAPS)
-    return made
-
-
-def _filtered(p: Float, guide: Float, radius: int) -> Float:
-    """p [C, h, w] fitted to guide [3, h, w] in windows of 2 `radius` + 1 cells, float32 [C, h, w]."""
-
-    def mean(x: Double) -> Double:
+    def total(x: Double) -> Double:
         made: Double = ndimage.uniform_filter(x, 2 * radius + 1, mode="mirror", axes=(-2, -1))
         return made
 
-    g, q = guide.astype(np.float64), p.astype(np.float64)
-    g_mean, q_mean = mean(g), mean(q)  # [3, h, w], [C, h, w]
-    covariance = np.empty((3, 3, *g.shape[1:]))
+    weight = total(n)
+    some = np.maximum(weight, TINY)
+    g_mean, p_mean = total(g) / some, total(p) / some  # [3, h, w], [C, h, w]
+    covariance = np.empty((3, 3, *n.shape))
     for i in range(3):
         for j in range(i, 3):
-            covariance[i, j] = covariance[j, i] = mean(g[i] * g[j]) - g_mean[i] * g_mean[j]
+            covariance[i, j] = covariance[j, i] = total(g[i] * g[j]) / some - g_mean[i] * g_mean[j]
         covariance[i, i] += RIDGE**2
-    shared = np.stack([mean(q * g[i]) - q_mean * g_mean[i] for i in range(3)])  # [3, C, h, w]
+    shared = np.stack([total(p * g[i]) / some - p_mean * g_mean[i] for i in range(3)])  # [3, C, h, w]
     slopes = np.einsum("ijhw,jchw->ichw", _inverse(covariance), shared)
-    offset = q_mean - np.einsum("ichw,ihw->chw", slopes, g_mean)
-    made = mean(offset)
+    detail = -total(np.einsum("ichw,ihw->chw", slopes, g_mean) * weight)  # windows count by how much of them does
     for i in range(3):
-        made += mean(slopes[i]) * g[i]
-    return made.astype(np.float32)
+        detail += total(slopes[i] * weight) * g[i]
+    made = total(p_mean * weight) + n * detail
+    return (made / np.maximum(total(weight), TINY)).astype(np.float32)
 
 
 def _inverse(m: Double) -> Double:

@@ -22,6 +22,8 @@ from ushape.errors import DataError, RunError, UshapeError
 from ushape.files import cannot_write, read_json, remove_parts, write_json
 from ushape.locks import holding
 from ushape.predict.canvas import Blended, Canvas, Crop, Part
+from ushape.predict.filtering import filter_cells
+from ushape.predict.guided import CELL, GUIDES, cells
 from ushape.predict.slides import Slide, View, open_slide
 from ushape.predict.store import Store
 from ushape.predict.strength import slide_strength
@@ -154,7 +156,9 @@ class SlideJob:
             self.found = Found(view, tissue, stain)
             self.canvas = self._canvas()
             classes = self.settings.classes if self.settings.probabilities else 0
-            self.store = Store(self.folder / WORK, view.height, view.width, self.canvas.units, classes)
+            told = (self.settings.classes + GUIDES, self.canvas.plan.height, self.canvas.plan.width)
+            cells = told if self.settings.guided else None
+            self.store = Store(self.folder / WORK, view.height, view.width, self.canvas.units, classes, cells)
             self._things.callback(self.store.close)
             self.canvas.open(self.store)
         except BaseException:
@@ -174,7 +178,8 @@ class SlideJob:
     def compute(self, tile: NDArray[np.uint8]) -> NDArray[Any]:
         if self.canvas.wants == "labels":
             return self.engine.labels(tile, self.found.stain)
-        return self.engine.probabilities(tile, self.found.stain)
+        made = self.engine.probabilities(tile, self.found.stain)
+        return cells(made, tile, self.found.stain) if self.canvas.wants == "cells" else made
 
     def put(self, part: Part, result: NDArray[Any]) -> None:
         self._remember()
@@ -190,6 +195,8 @@ class SlideJob:
             return
         try:
             self.canvas.close()
+            if self.settings.guided:
+                filter_cells(self.store, self.found.tissue, self.settings.guided, self.found.view.broken)
             for box in self.found.view.broken:
                 self.store.erase(*box)
             self.store.flush()
@@ -214,10 +221,11 @@ class SlideJob:
 
     def _canvas(self) -> Canvas:
         view, settings = self.found.view, self.settings
-        layout = self.layout(view)
+        layout, cell = self.layout(view), CELL if settings.guided else 1
         if settings.margin is None:
-            return Blended(layout, view, self.found.tissue, settings.classes)
-        return Crop(layout, view, self.found.tissue, settings.probabilities)
+            planes = settings.classes + (GUIDES if settings.guided else 0)
+            return Blended(layout, view, self.found.tissue, planes, cell)
+        return Crop(layout, view, self.found.tissue, settings.probabilities, cell)
 
     def _claim(self) -> None:
         """Make the folder this prediction's own, and hold it."""

@@ -19,6 +19,7 @@ from ushape.errors import RunError
 from ushape.files import cannot_write
 
 Bytes = NDArray[np.uint8]
+Float = NDArray[np.float32]
 Cut = slice | tuple[slice, ...]
 
 
@@ -100,6 +101,23 @@ class Stack:
         return self.layers[cut]
 
 
+class Cells:
+    """Files of float32 [planes, height, width]: what tiles tell of their cells (see `ushape.predict.guided`)."""
+
+    def __init__(self, folder: Path, planes: int, height: int, width: int) -> None:
+        self.layers = [Raw(folder / f"cells{i}.raw", height, 4 * width) for i in range(planes)]
+        self.shape = (height, width)
+
+    def write(self, top: int, left: int, block: Float) -> None:
+        """Put a block [planes, h, w] at its place."""
+        for layer, plane in zip(self.layers, block, strict=True):
+            layer.write(top, 4 * left, np.ascontiguousarray(plane, np.float32).view(np.uint8))
+
+    def read(self, top: int, left: int, bottom: int, right: int) -> Float:
+        """The block [planes, bottom - top, right - left] that begins at (top, left)."""
+        return np.stack([layer[top:bottom, 4 * left : 4 * right].view(np.float32) for layer in self.layers])
+
+
 class Store:
     """A folder with the label map of a slide [height, width], its probabilities where wanted, and what is done.
 
@@ -107,10 +125,21 @@ class Store:
     has reached the disk, so that a machine that fails loses some seconds and never leaves a part that only seems done.
     """
 
-    def __init__(self, folder: Path, height: int, width: int, units: int, classes: int = 0, every: float = 2.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        height: int,
+        width: int,
+        units: int,
+        classes: int = 0,
+        cells: tuple[int, int, int] | None = None,
+        every: float = 2.0,
+    ) -> None:
+        """classes: layers of probabilities. cells: planes, height and width of `Cells`, where there are some."""
         folder.mkdir(parents=True, exist_ok=True)
         self.labels = Raw(folder / "labels.raw", height, width, IGNORE)
         self.probabilities = Stack(layers) if (layers := _layers(folder, height, width, classes)) else None
+        self.cells = Cells(folder, *cells) if cells else None
         self._flags = Raw(folder / "done.raw", 1, units)
         self.done = self._flags[:].ravel().astype(bool)
         self._new: list[int] = []
@@ -137,7 +166,7 @@ class Store:
             self.flush()
 
     def flush(self) -> None:
-        for file in (self.labels, *(self.probabilities.layers if self.probabilities is not None else ())):
+        for file in self._files():
             file.flush()
         for unit in self._new:
             self._flags.write(0, unit, np.ones((1, 1), np.uint8))
@@ -145,8 +174,11 @@ class Store:
         self._new, self._flushed = [], time.monotonic()
 
     def close(self) -> None:
-        for file in (self.labels, *(self.probabilities.layers if self.probabilities is not None else ()), self._flags):
+        for file in (*self._files(), self._flags):
             file.close()
+
+    def _files(self) -> list[Raw]:
+        return [self.labels, *(each for stack in (self.probabilities, self.cells) if stack for each in stack.layers)]
 
 
 def _layers(folder: Path, height: int, width: int, classes: int) -> list[Raw]:

@@ -33,6 +33,11 @@ class Plan:
     margin: int
     corners: tuple[tuple[int, int], ...]
 
+    def in_cells(self, side: int) -> Plan:
+        """The same tiles over cells of so many px a side, which divides size, margin and corners."""
+        corners = tuple((y // side, x // side) for y, x in self.corners)
+        return Plan(-(-self.height // side), -(-self.width // side), self.size // side, self.margin // side, corners)
+
 
 def plan(height: int, width: int, size: int = 512, margin: int = 64, grid: int = GRID) -> Plan:
     """Tiles that cover the image, each pixel at least `margin` from the edge of one of them.

@@ -17,7 +17,6 @@ from ushape.nets.weights import Weights, weights_file
 from ushape.predict.calibrate import fingerprint
 from ushape.predict.canvas import Part
 from ushape.predict.composition import composition, row, write_composition_csv
-from ushape.predict.guided import guided_reach
 from ushape.predict.job import (
     LABELS,
     MARGIN,
@@ -198,7 +197,7 @@ def settings_for(
     grid = math.lcm(net.multiple, 16)
     reach = effective_margin(net)
     least_zoom = min(view.zoom for view in views(tta))  # an image seen smaller has the network look further
-    margin = None if reach is None else -(-(math.ceil(reach / least_zoom) + guided_reach(guided)) // grid) * grid
+    margin = None if reach is None else -(-math.ceil(reach / least_zoom) // grid) * grid
     side = tile or -(-(BLENDED if margin is None else CORE) // grid) * grid
     if margin is not None and 4 * margin > side:
         margin = None

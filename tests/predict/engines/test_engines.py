@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ushape.data.classes import grouping
-from ushape.data.stain import restained, scaling_matrix, strength_matrix
+from ushape.data.stain import restained, strength_matrix
 from ushape.errors import RunError
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import Weights, as_input, load_weights, save_weights
@@ -18,7 +18,6 @@ from ushape.predict.engine import Predictor
 from ushape.predict.engines import NO_STAIN, Engine, choose, open_engine
 from ushape.predict.engines.libraries import installed
 from ushape.predict.engines.program import Programs
-from ushape.predict.guided import guided
 from ushape.predict.invented import invented_tissue
 from ushape.threads import Lanes
 
@@ -39,9 +38,7 @@ def lanes() -> Lanes:
     return Lanes(2)
 
 
-def opened(
-    kind: tuple[str, str], lanes: Lanes, made: Weights | None = None, tta: str = "none", radius: int = 0
-) -> Engine:
+def opened(kind: tuple[str, str], lanes: Lanes, made: Weights | None = None, tta: str = "none") -> Engine:
     engine, precision = kind
     for library in {"openvino": ["openvino"], "onnx": ["onnxruntime", "onnx", "onnxscript"]}.get(engine, []):
         if not installed(library):
@@ -51,7 +48,7 @@ def opened(
 
         if not computes_bf16():
             pytest.skip("this CPU does not compute bfloat16")
-    return open_engine(made or weights(), engine, precision, lanes, CPU, tta, guided=radius)
+    return open_engine(made or weights(), engine, precision, lanes, CPU, tta)
 
 
 def expected(net: Network, tile: Bytes, stain: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,18 +100,6 @@ def test_views_are_averaged_and_lanes_do_not_mix_tiles(kind: tuple[str, str], la
         back += [np.rot90(v[:, :, ::-1], -k, (1, 2)) for k, v in enumerate(mirrored)]
         np.testing.assert_allclose(probabilities, np.mean(back, 0), atol=1e-4)
         assert (engine.labels(tile, NO_STAIN) == probabilities.argmax(0)).all()
-
-
-@pytest.mark.parametrize("kind", KINDS, ids="-".join)
-@pytest.mark.parametrize("tta", ["none", "flips"])
-@pytest.mark.parametrize("stain", [NO_STAIN, scaling_matrix(np.array([1.3, 0.8, 1.0], np.float32))])
-def test_every_engine_filters_what_it_gives(kind: tuple[str, str], tta: str, stain: np.ndarray, lanes: Lanes) -> None:
-    made = weights("unet[width=2,levels=2]")
-    rough, filtered = (opened(kind, lanes, made, tta, radius) for radius in (0, 8))
-    tile = invented_tissue(256)[:64, :48]
-    expected = guided(rough.probabilities(tile, stain), tile, 8, stain)
-    np.testing.assert_allclose(filtered.probabilities(tile, stain), expected, atol=1e-6)
-    assert np.array_equal(filtered.labels(tile, stain), filtered.probabilities(tile, stain).argmax(0))
 
 
 def test_an_engine_sees_the_sizes_that_evaluation_sees(lanes: Lanes) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ushape.predict.guided import guided
 from ushape.predict.turns import View, turn, turn_back, views
 
 Bytes = NDArray[np.uint8]
@@ -22,24 +21,20 @@ NO_STAIN: Float = np.eye(3, dtype=np.float32)
 class Engine(ABC):
     """A network made ready to compute. All methods may be called by several threads at once, one tile each.
 
-    precision: float32, bf16 or int8. guided: px of the guided filter's radius (see `ushape.predict.guided`).
+    precision: float32, bf16 or int8.
     description: what computes, for people; with engine `auto`, what was measured.
     stain: matrix in optical density that is applied before the network (see `ushape.data.stain`).
     """
 
     name: ClassVar[str]
 
-    def __init__(self, precision: str, classes: int, tta: str, guided: int) -> None:
-        self.precision, self.classes, self.guided = precision, classes, guided
+    def __init__(self, precision: str, classes: int, tta: str) -> None:
+        self.precision, self.classes = precision, classes
         self.description = f"{self.name}, {precision}"
         self._views = views(tta)
 
     def probabilities(self, tile: Bytes, stain: Float) -> Float:
         """RGB uint8 [H, W, 3], float32 [3, 3] -> float32 [classes, H, W], summing to 1 over the classes."""
-        return guided(self._mean(tile, stain), tile, self.guided, stain)
-
-    def _mean(self, tile: Bytes, stain: Float) -> Float:
-        """Probabilities averaged over the views."""
         if len(self._views) == 1:
             return self._probabilities(tile, stain)
         total = np.zeros((self.classes, *tile.shape[:2]), np.float32)
@@ -50,7 +45,7 @@ class Engine(ABC):
 
     def labels(self, tile: Bytes, stain: Float) -> Bytes:
         """RGB uint8 [H, W, 3], float32 [3, 3] -> the likeliest class of each pixel, uint8 [H, W]."""
-        if len(self._views) == 1 and not self.guided:
+        if len(self._views) == 1:
             return self._labels(tile, stain)
         return self.probabilities(tile, stain).argmax(0).astype(np.uint8)
 

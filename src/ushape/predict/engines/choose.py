@@ -41,14 +41,13 @@ def open_engine(
     tta: str,
     calibrate: Iterable[Bytes] | None = None,
     tile: int = 1024,
-    guided: int = 0,
 ) -> Engine:
     """The network in an engine of ENGINES, computing in one of PRECISIONS.
 
     calibrate: crops, as the network sees them, that int8 is calibrated on (see `calibrate.calibration_crops`). tile:
     side in px of the tiles to come, on which `auto` measures: of what is installed and this CPU computes, the fastest
     whose labels of invented tissue are those of float32 in AGREEMENT of the pixels (float32 itself where none other
-    is); int8 only where `calibrate` is given. On a GPU it is torch. guided: px of the guided filter's radius.
+    is); int8 only where `calibrate` is given. On a GPU it is torch.
 
     RunError where the engine is not installed, cannot compute in the precision or cannot take the network, or where
     `calibrate` has no effect.
@@ -63,13 +62,13 @@ def open_engine(
     crops = None if calibrate is None else list(calibrate)
 
     def make(kind: Kind) -> Engine:
-        return _make(weights, kind, lanes, device, tta, guided, crops)
+        return _make(weights, kind, lanes, device, tta, crops)
 
     kinds = _candidates(engine, precision, device, crops is not None)
     if len(kinds) == 1:
         return make(kinds[0])
     stain = strength_matrix(invented_tissue(tile)) if weights.about.get("normalise") == "stain" else NO_STAIN
-    reference = TorchEngine(net, "float32", device, tta, guided)
+    reference = TorchEngine(net, "float32", device, tta)
     told: dict[str, str] = {}
 
     def candidates() -> Iterator[Engine]:
@@ -113,21 +112,20 @@ def _make(
     lanes: Lanes,
     device: torch.device,
     tta: str,
-    guided: int,
     crops: Sequence[Bytes] | None,
 ) -> Engine:
     engine, precision = kind
     if engine == "torch":
-        return TorchEngine(weights.net, precision, device, tta, guided)
+        return TorchEngine(weights.net, precision, device, tta)
     if device.type != "cpu":
         raise RunError(f"engine {engine} computes on the CPU, not on {device}: give engine torch, or --device cpu")
     if engine == "openvino":
         from ushape.predict.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(weights.net, precision, lanes.count, tta, guided, crops if precision == "int8" else None)
+        return OpenVinoEngine(weights.net, precision, lanes.count, tta, crops if precision == "int8" else None)
     from ushape.predict.engines.onnx_engine import OnnxEngine
 
-    return OnnxEngine(weights.net, precision, tta, guided)
+    return OnnxEngine(weights.net, precision, tta)
 
 
 def _candidates(engine: str, precision: str, device: torch.device, calibrated: bool) -> list[Kind]:

@@ -26,8 +26,8 @@ class OnnxEngine(Engine):
 
     name: ClassVar[str] = "onnx"
 
-    def __init__(self, net: Network, precision: str, tta: str, guided: int = 0) -> None:
-        super().__init__(precision, net.classes, tta, guided)
+    def __init__(self, net: Network, precision: str, tta: str) -> None:
+        super().__init__(precision, net.classes, tta)
         if precision != "float32":
             raise RunError(f"precision {precision} with engine onnx: it computes float32; or give engine openvino")
         check_onnx()

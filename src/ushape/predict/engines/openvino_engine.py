@@ -33,10 +33,9 @@ class OpenVinoEngine(Engine):
         precision: str,
         lanes: int,
         tta: str,
-        guided: int = 0,
         crops: Sequence[Bytes] | None = None,
     ) -> None:
-        super().__init__(precision, net.classes, tta, guided)
+        super().__init__(precision, net.classes, tta)
         if precision not in ("float32", "bf16", "int8"):
             raise RunError(f"precision {precision} with engine openvino: give float32, bf16 or int8")
         if precision == "int8" and not crops:

@@ -22,8 +22,8 @@ class TorchEngine(Engine):
 
     name: ClassVar[str] = "torch"
 
-    def __init__(self, net: Network, precision: str, device: torch.device, tta: str, guided: int = 0) -> None:
-        super().__init__(precision, net.classes, tta, guided)
+    def __init__(self, net: Network, precision: str, device: torch.device, tta: str) -> None:
+        super().__init__(precision, net.classes, tta)
         if precision not in ("float32", "bf16"):
             raise RunError(f"precision {precision} with engine torch: give float32 or bf16, or engine openvino")
         self._device = device

@@ -15,19 +15,9 @@ from ushape.predict.filtering import filter_cells
 from ushape.predict.guided import CELL, GUIDES, cells, guided
 from ushape.predict.invented import invented_tissue
 from ushape.predict.store import Store
+from ushape.predict.tissue import Tissue
 
 CLASSES = 3
-
-
-class Mask:
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
-        self.mask = mask
-
-    def touches(self, *where: int) -> bool:
-        return bool(self.crop(*where).any())
-
-    def crop(self, top: int, left: int, height: int, width: int) -> NDArray[np.bool_]:
-        return self.mask[top : top + height, left : left + width]
 
 
 def likely(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
@@ -49,7 +39,7 @@ def test_parts_of_any_size_make_what_filtering_the_whole_makes(
 ) -> None:
     p, image = likely(height, width, seed), np.ascontiguousarray(invented_tissue(256)[:height, :width])
     store = stored(tmp_path_factory.mktemp("store"), cells(p, image), height, width)
-    filter_cells(store, Mask(np.ones((height, width), bool)), radius * CELL, part=part)
+    filter_cells(store, Tissue(np.ones((height, width), bool), 1.0, 0.0), radius * CELL, part=part)
     right = guided(p, image, radius * CELL)
     assert store.probabilities is not None
     for c in range(CLASSES):
@@ -66,7 +56,7 @@ def test_what_holds_no_tissue_or_was_not_read_changes_nothing_and_is_nothing(tmp
     for number, value in enumerate((0.0, 5.0)):
         told[:, :, 25:] = told[:, 10:15, 15:19] = value
         store = stored(tmp_path / str(number), told, 120, 160)
-        filter_cells(store, Mask(mask), 16, [broken], part=12)
+        filter_cells(store, Tissue(mask, 1.0, 0.0), 16, [broken], part=12)
         made.append(store.labels[:])
         assert store.probabilities is not None
         assert (store.labels[:, 100:] == IGNORE).all()
@@ -81,6 +71,6 @@ def test_glass_is_not_even_read(tmp_path: Path) -> None:
     mask = np.zeros((120, 120), bool)
     mask[:20, :20] = True
     store = stored(tmp_path, told, 120, 120)
-    filter_cells(store, Mask(mask), 4, part=6)
+    filter_cells(store, Tissue(mask, 1.0, 0.0), 4, part=6)
     assert (store.labels[:20, :20] < CLASSES).all()
     assert (store.labels[20:] == IGNORE).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,15 @@ from ushape.predict.guided import CELL, GUIDES, cells, guided
 from ushape.predict.invented import invented_tissue
 from ushape.predict.store import Store
 from ushape.predict.tissue import Tissue
+from ushape.threads import Lanes
 
 CLASSES = 3
+
+
+@pytest.fixture(scope="module")
+def lanes() -> Iterator[Lanes]:
+    with Lanes(2) as made:
+        yield made
 
 
 def likely(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
@@ -35,11 +43,11 @@ def stored(folder: Path, told: NDArray[np.float32], height: int, width: int) -> 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 150), st.integers(1, 150), st.integers(1, 4), st.integers(3, 40), st.integers(0, 99))
 def test_parts_of_any_size_make_what_filtering_the_whole_makes(
-    tmp_path_factory: pytest.TempPathFactory, height: int, width: int, radius: int, part: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory, lanes: Lanes, height: int, width: int, radius: int, part: int, seed: int
 ) -> None:
     p, image = likely(height, width, seed), np.ascontiguousarray(invented_tissue(256)[:height, :width])
     store = stored(tmp_path_factory.mktemp("store"), cells(p, image), height, width)
-    filter_cells(store, Tissue(np.ones((height, width), bool), 1.0, 0.0), radius * CELL, part=part)
+    filter_cells(store, Tissue(np.ones((height, width), bool), 1.0, 0.0), radius * CELL, lanes, part=part)
     right = guided(p, image, radius * CELL)
     assert store.probabilities is not None
     for c in range(CLASSES):
@@ -48,7 +56,7 @@ def test_parts_of_any_size_make_what_filtering_the_whole_makes(
     assert np.array_equal(store.labels[:][sure], right.argmax(0)[sure])
 
 
-def test_what_holds_no_tissue_or_was_not_read_changes_nothing_and_is_nothing(tmp_path: Path) -> None:
+def test_what_holds_no_tissue_or_was_not_read_changes_nothing_and_is_nothing(tmp_path: Path, lanes: Lanes) -> None:
     mask, broken = np.zeros((120, 160), bool), (40, 60, 20, 16)
     mask[:, :100] = True
     told = cells(likely(120, 160), np.ascontiguousarray(invented_tissue(256)[:120, :160]))
@@ -56,7 +64,7 @@ def test_what_holds_no_tissue_or_was_not_read_changes_nothing_and_is_nothing(tmp
     for number, value in enumerate((0.0, 5.0)):
         told[:, :, 25:] = told[:, 10:15, 15:19] = value
         store = stored(tmp_path / str(number), told, 120, 160)
-        filter_cells(store, Tissue(mask, 1.0, 0.0), 16, [broken], part=12)
+        filter_cells(store, Tissue(mask, 1.0, 0.0), 16, lanes, [broken], part=12)
         made.append(store.labels[:])
         assert store.probabilities is not None
         assert (store.labels[:, 100:] == IGNORE).all()
@@ -65,12 +73,12 @@ def test_what_holds_no_tissue_or_was_not_read_changes_nothing_and_is_nothing(tmp
     assert len(np.unique(made[0][:, :100])) == CLASSES
 
 
-def test_glass_is_not_even_read(tmp_path: Path) -> None:
+def test_glass_is_not_even_read(tmp_path: Path, lanes: Lanes) -> None:
     told = np.full((CLASSES + GUIDES, 30, 30), np.nan, np.float32)
     told[:, :12, :12] = cells(likely(48, 48), np.ascontiguousarray(invented_tissue(256)[:48, :48]))
     mask = np.zeros((120, 120), bool)
     mask[:20, :20] = True
     store = stored(tmp_path, told, 120, 120)
-    filter_cells(store, Tissue(mask, 1.0, 0.0), 4, part=6)
+    filter_cells(store, Tissue(mask, 1.0, 0.0), 4, lanes, part=6)
     assert (store.labels[:20, :20] < CLASSES).all()
     assert (store.labels[20:] == IGNORE).all()

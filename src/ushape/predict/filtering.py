@@ -11,40 +11,50 @@ from numpy.typing import NDArray
 from ushape.predict.canvas import Where, write_pixels
 from ushape.predict.guided import CELL, enlarged, filtered, reach
 from ushape.predict.store import Store
+from ushape.threads import Lanes
 
-PART = 384
-"""Side in cells of what is filtered at once: with what lies around it about 150 MB."""
+Box = tuple[int, int, int, int]
+"""Top, left, height and width in px of the slide."""
+
+PART = 256
+"""Side in cells of what is filtered at once: with what lies around it about 80 MB a lane."""
 
 
 def filter_cells(
-    store: Store, tissue: Where, radius: int, broken: Sequence[tuple[int, int, int, int]] = (), part: int = PART
+    store: Store, tissue: Where, radius: int, lanes: Lanes, broken: Sequence[Box] = (), part: int = PART
 ) -> None:
     """Fill the store's labels and probabilities from its cells (see `ushape.predict.guided`); radius in px.
 
-    Cells without tissue, and those of regions that could not be read (top, left, height, width), count nowhere.
+    Cells without tissue, and those of regions that could not be read, count nowhere. Parts are computed and written by
+    the lanes; not to be called from one of them.
     """
     assert store.cells is not None
-    rows, columns = store.cells.shape
-    height, width = store.labels.shape
-    around = reach(radius)
-    for top, left in product(range(0, rows, part), range(0, columns, part)):
-        bottom, right = min(rows, top + part), min(columns, left + part)
-        here = top * CELL, left * CELL, min(height, bottom * CELL) - top * CELL, min(width, right * CELL) - left * CELL
-        if not tissue.touches(*here):
-            continue
+    cells, around = store.cells, reach(radius)
+    (rows, columns), (height, width) = cells.shape, store.labels.shape
+
+    def pixels(top: int, left: int) -> Box:
+        """Top, left, height and width in px of the part that begins there, in cells."""
+        end, side = min(height, (top + part) * CELL), min(width, (left + part) * CELL)
+        return top * CELL, left * CELL, end - top * CELL, side - left * CELL
+
+    def fill(corner: tuple[int, int]) -> None:
+        top, left = corner
         first, begin = max(0, top - around), max(0, left - around)
-        last, end = min(rows, bottom + around), min(columns, right + around)
+        last, end = min(rows, top + part + around), min(columns, left + part + around)
         valid = _valid(tissue, first, begin, min(height, last * CELL), min(width, end * CELL), broken)
-        made = filtered(store.cells.read(first, begin, last, end), radius, valid)
-        up, to_left = min(1, top - first), min(1, left - begin)  # a neighbour, between which and these is interpolated
-        near = made[:, top - first - up : bottom - first + 1, left - begin - to_left : right - begin + 1]
-        fine = enlarged(np.ascontiguousarray(near), up * CELL + here[2], to_left * CELL + here[3])
-        write_pixels(store, tissue, *here[:2], fine[:, up * CELL :, to_left * CELL :])
+        made = filtered(cells.read(first, begin, last, end), radius, valid)
+        up, aside = min(1, top - first), min(1, left - begin)  # neighbours, between which and these is interpolated
+        near = made[:, top - first - up : top - first + part + 1, left - begin - aside : left - begin + part + 1]
+        here = pixels(top, left)
+        fine = enlarged(np.ascontiguousarray(near), up * CELL + here[2], aside * CELL + here[3])
+        write_pixels(store, tissue, *here[:2], fine[:, up * CELL :, aside * CELL :])
+
+    corners = product(range(0, rows, part), range(0, columns, part))
+    for _ in lanes.map(fill, (corner for corner in corners if tissue.touches(*pixels(*corner)))):
+        pass
 
 
-def _valid(
-    tissue: Where, first: int, begin: int, bottom: int, right: int, broken: Sequence[tuple[int, int, int, int]]
-) -> NDArray[np.bool_]:
+def _valid(tissue: Where, first: int, begin: int, bottom: int, right: int, broken: Sequence[Box]) -> NDArray[np.bool_]:
     """Which cells hold tissue that was read, bool [h, w]: from (first, begin), in cells, to (bottom, right), in px."""
     top, left = first * CELL, begin * CELL
     mask = np.array(tissue.crop(top, left, bottom - top, right - left))

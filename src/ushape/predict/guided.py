@@ -94,8 +94,8 @@ def reach(radius: int) -> int:
 def enlarged(made: Float, height: int, width: int) -> Float:
     """Filtered probabilities of cells -> of pixels [classes, height, width]: linear between, 0 to 1, summing to 1."""
     fine = F.interpolate(torch.from_numpy(made)[None], scale_factor=CELL, mode="bilinear", align_corners=False)
-    positive = fine[0, :, :height, :width].clamp(min=0)  # a linear fit may leave 0 to 1
-    result: Float = (positive / positive.sum(0).clamp(min=TINY)).numpy()
+    positive = fine[0, :, :height, :width].clamp_(min=0)  # a linear fit may leave 0 to 1
+    result: Float = positive.div_(positive.sum(0).clamp_(min=TINY)).numpy()
     return result
 
 

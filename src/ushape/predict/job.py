@@ -196,7 +196,7 @@ class SlideJob:
         try:
             self.canvas.close()
             if self.settings.guided:
-                filter_cells(self.store, self.found.tissue, self.settings.guided, self.found.view.broken)
+                filter_cells(self.store, self.found.tissue, self.settings.guided, self._lanes, self.found.view.broken)
             for box in self.found.view.broken:
                 self.store.erase(*box)
             self.store.flush()

@@ -151,6 +151,22 @@ def test_arguments_that_are_unknown_missing_or_wrong_are_refused(run: Run, words
     assert "error: " in made.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (("--guided", "6"), "--guided: 6: give a multiple of 4 from 0 to 256"),
+        (("--guided", "some"), "--guided: some: give a multiple of 4 from 0 to 256"),
+        (("--guided", "260"), "--guided: 260: give a multiple of 4 from 0 to 256"),
+        (("--tile", "0"), "--tile: 0: give a whole number of at least 1"),
+        (("--jobs", "1.5"), "--jobs: 1.5: give a whole number of at least 1"),
+    ],
+)
+def test_a_wrong_number_is_refused_with_what_may_be_given(run: Run, words: tuple[str, str], remedy: str):
+    made = run("predict", "--weights", "bcss-demo", "x.png", *words)
+    assert made.code == 2
+    assert made.err.splitlines()[-1].endswith(remedy)
+
+
 # -- data ------------------------------------------------------------------------------------------------------------
 
 

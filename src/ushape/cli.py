@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from math import inf
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from ushape import __version__
 from ushape.errors import UshapeError, check_seed
 
 TTA_NAMES = ("none", "flips", "d4", "zooms")
 MAX_RADIUS, CELL = 256, 4
+
+N = TypeVar("N", int, float)
 
 RESUMED = (
     *("train:", "pretrain:", "robustness:", "study:compare", "study:ablate", "studies:resume", "predict:predict"),
@@ -364,37 +366,36 @@ def _filter_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _amount(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < inf:
-        raise argparse.ArgumentTypeError(f"{text}: give a number of 0 or more")
+def _number(text: str, kind: Callable[[str], N], holds: Callable[[N], bool], remedy: str) -> N:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not holds(value):
+        raise argparse.ArgumentTypeError(f"{text}: give {remedy}")
     return value
+
+
+def _amount(text: str) -> float:
+    return _number(text, float, lambda value: 0 <= value < inf, "a number of 0 or more")
 
 
 def _radius(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= MAX_RADIUS or value % CELL:
-        raise argparse.ArgumentTypeError(f"{text}: give a multiple of {CELL} from 0 to {MAX_RADIUS}")
-    return value
+    remedy = f"a multiple of {CELL} from 0 to {MAX_RADIUS}"
+    return _number(text, int, lambda value: 0 <= value <= MAX_RADIUS and value % CELL == 0, remedy)
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+    return _number(text, int, lambda value: value >= 1, "a whole number of at least 1")
 
 
 def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
+    return _number(text, int, lambda value: value >= 0, "a whole number of at least 0")
 
 
 def _seed(text: str) -> int:
     try:
-        return check_seed(int(text))
+        return check_seed(_number(text, int, lambda value: True, "a whole number"))
     except UshapeError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

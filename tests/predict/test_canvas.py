@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter
 
 from ushape.data.classes import IGNORE
 from ushape.predict import canvas
-from ushape.predict.canvas import Blended, Canvas, Crop, Part, likeliest
+from ushape.predict.canvas import Blended, Canvas, Crop, Part
 from ushape.predict.store import Store
 from ushape.predict.tiling import Blend, plan
 
@@ -178,11 +178,3 @@ def test_rows_without_tissue_are_not_waited_for(tmp_path: Path) -> None:
     again = Blended(made.plan, Image(array), Mask(mask), CLASSES)
     again.open(store)
     assert list(again.parts()) == []
-
-
-@given(st.integers(1, 9), st.integers(0, 99))
-def test_the_likeliest_class_is_the_first_of_the_largest(classes: int, seed: int) -> None:
-    made = np.random.default_rng(seed).integers(0, 4, (classes, 7, 6)).astype(np.float32)  # many are alike
-    labels = likeliest(made)
-    assert labels.dtype == np.uint8
-    assert np.array_equal(labels, made.argmax(0))

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ushape.data.classes import IGNORE
 from ushape.predict.filtering import filter_cells
-from ushape.predict.guided import CELL, GUIDES, cells, guided
+from ushape.predict.guided import GUIDES, cells, guided
 from ushape.predict.invented import invented_tissue
 from ushape.predict.store import Store
+from ushape.predict.tiling import CELL
 from ushape.predict.tissue import Tissue
 from ushape.threads import Lanes
 

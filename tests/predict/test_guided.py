@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from ushape.data.stain import restained, scaling_matrix, stain_matrix, to_rgb
 from ushape.predict import guided as module
-from ushape.predict.guided import CELL, RIDGE, cells, enlarged, filtered, guided, reach
+from ushape.predict.guided import RIDGE, cells, enlarged, filtered, guided, reach
 from ushape.predict.invented import invented_tissue
+from ushape.predict.tiling import CELL
 
 
 def maps(height: int, width: int, seed: int = 0) -> np.ndarray:

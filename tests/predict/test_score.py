@@ -18,6 +18,7 @@ from ushape.predict.score import (
     confusion,
     dice,
     iou,
+    likeliest,
     macro_dice,
     mean_present,
     mean_scores,
@@ -211,3 +212,11 @@ def test_a_single_patient_is_scored_as_its_pool(stack: list[Matrix]) -> None:
     names = tuple("abcde")
     made = summary(dict(enumerate(stack)), dict.fromkeys(range(len(stack)), "p"), names)  # type: ignore[arg-type]
     assert made["per_patient"] == made["pooled"]
+
+
+@given(st.integers(1, 9), st.integers(0, 99))
+def test_the_likeliest_class_is_the_first_of_the_largest(classes: int, seed: int) -> None:
+    made = np.random.default_rng(seed).integers(0, 4, (classes, 7, 6)).astype(np.float32)  # many are alike
+    labels = likeliest(made)
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, made.argmax(0))

@@ -115,6 +115,18 @@ def test_weights_taken_over_are_those_that_the_run_itself_would_train(tmp_path: 
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
 
 
+def test_a_run_whose_like_has_lost_its_weights_trains_itself(tmp_path: Path, make_study: Any, train_here: Any):
+    plain, _ = (arm.name for arm in make_study().given)
+    study, folder = make_study(plain, f"{plain} guided=8"), tmp_path / "study"
+    train_here(study, folder)
+    first, second = (folder / study.run_folder(arm, 1, 0) for arm in study.arms)
+    before = (second / "weights.safetensors").read_bytes()
+    for gone in (first / "weights.safetensors", second / "weights.safetensors", second / "rois.json"):
+        gone.unlink()
+    train_here(study, folder)
+    assert (second / "weights.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize(("teacher", "alike"), [("none", True), ("a run", False)])
 def test_teachers_predict_as_the_recipe_says_so_that_their_pupils_are_trained_each(
     study: Study, monkeypatch: pytest.MonkeyPatch, teacher: str, alike: bool

@@ -41,6 +41,15 @@ def to_rgb(density: Float) -> NDArray[np.uint8]:
 _DENSITY: Float = (-np.log10((np.arange(256) + 1.0) / 256.0)).astype(np.float32)
 
 
+def amounts(density: Float, matrix: Float | None = None) -> Float:
+    """Optical density [..., 3] -> amounts of haematoxylin and eosin, float32 [..., 2].
+
+    matrix: float32 [3, 3], that the density is multiplied by first.
+    """
+    back = np.linalg.inv(stain_matrix()).astype(np.float32)
+    return _times(density, (back if matrix is None else matrix @ back)[:, :2])
+
+
 def scaling_matrix(scale: Float) -> Float:
     """What multiplies amounts of haematoxylin, eosin and residual by `scale` [3]: density @ matrix, float32 [3, 3]."""
     stains = stain_matrix()  # rows: stains in optical density
@@ -92,14 +101,12 @@ def strength_matrix(rgb: NDArray[np.uint8]) -> Float:
     al. 2009 (10.1109/ISBI.2009.5193250, section 4) scale their concentrations; the stain vectors are the fixed ones of
     this module, which an image of one tissue cannot mislead. The identity for an image without tissue.
     """
-    back = np.linalg.inv(stain_matrix()).astype(np.float32)
     step = sampling_step(*rgb.shape[:2])
     sampled = to_density(np.ascontiguousarray(rgb[::step, ::step])).reshape(-1, 3)
     tissue = sampled[sampled.sum(1) > TISSUE_DENSITY]
     if len(tissue) < 100:
         return np.eye(3, dtype=np.float32)
-    amounts = _times(tissue, back)[:, :2]  # haematoxylin, eosin
-    strength = np.maximum(np.percentile(amounts, 99, axis=0), 0.05)
+    strength = np.maximum(np.percentile(amounts(tissue), 99, axis=0), 0.05)
     both = np.array(REFERENCE) / strength
     scale = np.array([*both, np.sqrt(both.prod())], np.float32)  # what is neither stain follows the two
     return scaling_matrix(scale)
@@ -115,9 +122,9 @@ TISSUE_DENSITY = 0.2
 
 
 def _times(density: Float, matrix: Float) -> Float:
-    """density [..., 3] @ matrix [3, 3], spelt out: a threaded matrix product would fight with the other lanes."""
+    """density [..., 3] @ matrix [3, k], spelt out: a threaded matrix product would fight with the other lanes."""
     first, second, third = (density[..., i] for i in range(3))
-    out = np.empty_like(density)
-    for k in range(3):  # whole planes: a loop over three numbers a pixel takes four times as long
+    out = np.empty((*density.shape[:-1], matrix.shape[1]), density.dtype)
+    for k in range(matrix.shape[1]):  # whole planes: a loop over three numbers a pixel takes four times as long
         out[..., k] = first * matrix[0, k] + second * matrix[1, k] + third * matrix[2, k]
     return out

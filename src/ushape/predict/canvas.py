@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ushape.data.classes import IGNORE
+from ushape.predict.score import likeliest
 from ushape.predict.store import Store
 from ushape.predict.tiling import Plan, cut_from, window
 
@@ -100,15 +101,6 @@ class Canvas(ABC):
             self.store.cells.write(top, left, made.astype(np.float32, copy=False))
 
 
-def likeliest(probabilities: Float) -> Bytes:
-    """[C, H, W] -> the first of the likeliest classes of each pixel, uint8 [H, W]; by planes, seven times as fast."""
-    best, labels = probabilities[0].copy(), np.zeros(probabilities.shape[1:], np.uint8)
-    for c, plane in enumerate(probabilities[1:], 1):
-        np.maximum(labels, (plane > best).view(np.uint8) * np.uint8(c), out=labels)
-        np.maximum(best, plane, out=best)
-    return labels
-
-
 def write_pixels(store: Store, tissue: Where, top: int, left: int, made: Bytes | Float) -> None:
     """To a store labels [h, w] or probabilities [C, h, w], where there is tissue; the mask decides where that ends.
 
@@ -157,7 +149,8 @@ class Blended(Canvas):
 
     def __init__(self, plan: Plan, source: Source, tissue: Where, classes: int, cell: int = 1) -> None:
         super().__init__(plan, source, tissue, cell)
-        self.wants, plan = "cells" if cell > 1 else "probabilities", self.plan
+        plan = self.plan  # in cells
+        self.wants = "cells" if cell > 1 else "probabilities"
         self.rows = sorted({y for y, _ in plan.corners})
         columns = sorted({x for _, x in plan.corners})
         step = plan.size - 2 * plan.margin

@@ -18,7 +18,7 @@ from ushape.nets.weights import as_input
 from ushape.predict.calibration import Calibration, calibration
 from ushape.predict.ensemble import Member
 from ushape.predict.guided import guided
-from ushape.predict.score import Matrix, confusion
+from ushape.predict.score import Matrix, confusion, likeliest
 from ushape.predict.tiling import Blend, cut, plan
 from ushape.predict.turns import turn, turn_back, views
 from ushape.threads import Lanes
@@ -59,7 +59,7 @@ class Predictor:
 
     def labels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """RGB uint8 [H, W, 3] -> the likeliest class of each pixel, uint8 [H, W]."""
-        return self.probabilities(image).argmax(0).astype(np.uint8)
+        return likeliest(self.probabilities(image))
 
     @torch.inference_mode()
     def _tile(self, tile: NDArray[np.uint8]) -> Float:
@@ -92,6 +92,6 @@ def evaluate(predictor: Member, pixels: Iterable[Pixels], grouping: Grouping) ->
     """Predict whole ROIs, one after the other, by a network or an ensemble, and count where they are right."""
     for each in pixels:
         likely = predictor.probabilities(each.image)
-        labels, truth = likely.argmax(0).astype(np.uint8), grouping.labels(each.codes)
+        labels, truth = likeliest(likely), grouping.labels(each.codes)
         matrix = confusion(truth, labels, len(grouping.classes))
         yield Evaluated(each.roi, labels, matrix, calibration(truth, labels, likely.max(0)))

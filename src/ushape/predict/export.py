@@ -34,6 +34,7 @@ from ushape.predict.engines.program import exported, first_line
 from ushape.predict.engines.quantise import quantised
 from ushape.predict.engines.torch_engine import TorchEngine
 from ushape.predict.invented import invented_tissue
+from ushape.predict.score import likeliest
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2", "safetensors": ".safetensors"}
 """Formats, and what their files end with. OpenVINO keeps the weights beside it, in a file that ends with `.bin`;
@@ -214,7 +215,7 @@ def _safetensors(weights: Weights, how: str, crops: Crops, about: dict[str, str]
 
     def run(image: Bytes, matrix: Float) -> Sequence[NDArray[Any]]:
         probabilities = engine.probabilities(image[0], matrix)
-        return probabilities[None], probabilities.argmax(0).astype(np.uint8)[None]
+        return probabilities[None], likeliest(probabilities)[None]
 
     return run
 

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ushape.predict.canvas import Where, write_pixels
-from ushape.predict.guided import CELL, enlarged, filtered, reach
+from ushape.predict.guided import enlarged, filtered, reach
+from ushape.predict.slides.base import Box
 from ushape.predict.store import Store
+from ushape.predict.tiling import CELL
 from ushape.threads import Lanes
-
-Box = tuple[int, int, int, int]
-"""Top, left, height and width in px of the slide."""
 
 PART = 256
 """Side in cells of what is filtered at once: with what lies around it about 80 MB a lane."""

@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional as F
 
-from ushape.data.stain import stain_matrix, to_density
+from ushape.data.stain import amounts, to_density
+from ushape.predict.tiling import CELL
 
 Bytes = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 Bool = NDArray[np.bool_]
-
-CELL = 4
-"""Side in px of the cells on which it is computed; tiles must begin at multiples of it."""
 
 GUIDES = 3
 """Maps that `cells` adds to those of the classes."""
@@ -64,10 +62,7 @@ def cells(probabilities: Float, image: Bytes, stain: Float | None = None) -> Flo
     uint8 [H, W, 3]; cells at the border are means of what is there. stain: a matrix in optical density, float32 [3, 3],
     that is applied to the image first.
     """
-    back = np.linalg.inv(stain_matrix().astype(np.float64))
-    columns = (back if stain is None else stain @ back)[:, :2].astype(np.float32)  # haematoxylin, eosin
-    density = to_density(image)
-    h, e = (sum(density[..., i] * columns[i, k] for i in range(3)) for k in range(2))
+    h, e = np.moveaxis(amounts(to_density(image), stain), -1, 0)
     maps = torch.from_numpy(np.stack([*probabilities, h, h * h, e]))
     made: Float = F.avg_pool2d(maps, CELL, ceil_mode=True, count_include_pad=False).numpy()
     return made

@@ -23,11 +23,11 @@ from ushape.files import cannot_write, read_json, remove_parts, write_json
 from ushape.locks import holding
 from ushape.predict.canvas import Blended, Canvas, Crop, Part
 from ushape.predict.filtering import filter_cells
-from ushape.predict.guided import CELL, GUIDES, cells
+from ushape.predict.guided import GUIDES, cells
 from ushape.predict.slides import Slide, View, open_slide
 from ushape.predict.store import Store
 from ushape.predict.strength import slide_strength
-from ushape.predict.tiling import Plan, plan, thrifty
+from ushape.predict.tiling import CELL, Plan, plan, thrifty
 from ushape.predict.tissue import Tissue, find_tissue
 from ushape.threads import Lanes
 
@@ -156,7 +156,7 @@ class SlideJob:
             self.found = Found(view, tissue, stain)
             self.canvas = self._canvas()
             classes = self.settings.classes if self.settings.probabilities else 0
-            told = (self.settings.classes + GUIDES, self.canvas.plan.height, self.canvas.plan.width)
+            told = (self._planes, self.canvas.plan.height, self.canvas.plan.width)
             cells = told if self.settings.guided else None
             self.store = Store(self.folder / WORK, view.height, view.width, self.canvas.units, classes, cells)
             self._things.callback(self.store.close)
@@ -213,6 +213,11 @@ class SlideJob:
     def _unread(self) -> Path:
         return self.folder / WORK / UNREAD
 
+    @property
+    def _planes(self) -> int:
+        """How many maps a tile gives: of the classes, and what the filter needs."""
+        return self.settings.classes + (GUIDES if self.settings.guided else 0)
+
     def _remember(self) -> None:
         """Keep which tiles of the file could not be decoded, before what was made without them counts as done."""
         if len(unread := self.found.view.unread) > self._known:
@@ -223,8 +228,7 @@ class SlideJob:
         view, settings = self.found.view, self.settings
         layout, cell = self.layout(view), CELL if settings.guided else 1
         if settings.margin is None:
-            planes = settings.classes + (GUIDES if settings.guided else 0)
-            return Blended(layout, view, self.found.tissue, planes, cell)
+            return Blended(layout, view, self.found.tissue, self._planes, cell)
         return Crop(layout, view, self.found.tissue, settings.probabilities, cell)
 
     def _claim(self) -> None:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 GRID = 64
 """Tile sizes, margins and offsets are multiples of this."""
 
+CELL = 4
+"""Side in px of the cells on which `ushape.predict.guided` computes; tiles begin at multiples of it."""
+
 NEAR = 0.95
 """Tiles of another size must save so much: engines take a moment for each size."""
 

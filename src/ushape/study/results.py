@@ -31,7 +31,7 @@ from ushape.study.maps import Maps, read_maps, summarise
 from ushape.study.pictures import draw_pictures
 from ushape.study.runner import is_finished
 from ushape.study.unchanged import check_unchanged
-from ushape.train.places import VALIDATION
+from ushape.train.places import LOG, VALIDATION
 from ushape.train.steps import read_log
 
 REMEDY = "remove its folder, then `ushape study resume`"
@@ -128,7 +128,7 @@ def _arm(
         tested = [roi for roi in rois.values() if roi.patient in study.folds[run[1] - 1].test]
         maps += read_maps(folder / study.run_folder(*run), tested, study.recipe.mpp, groups, tolerance).values()
         watch()
-    minutes = sum(read_log(folder / study.run_folder(*run) / "log.csv")["seconds"][-1] for run in runs) / 60
+    minutes = sum(read_log(folder / study.run_folder(*run) / LOG)["seconds"][-1] for run in runs) / 60
     return {
         "name": study.arms[arm].name,
         "spec": study.arms[arm].spec.name,
@@ -170,7 +170,7 @@ def _curve(study: Study, folder: Path, arm: str, fold: int, seed: int) -> dict[s
     import json
 
     run = folder / study.run_folder(arm, fold, seed)
-    log, validation = read_log(run / "log.csv"), read_log(run / VALIDATION)
+    log, validation = read_log(run / LOG), read_log(run / VALIDATION)
     _, metadata = load_tensors(run / "weights.safetensors")
     return {
         "arm": study.arms[arm].name,

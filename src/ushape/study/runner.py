@@ -13,7 +13,7 @@ from ushape.nets.weights import load_tensors, save_tensors, weights_file
 from ushape.study.design import Study
 from ushape.study.pool import Job, MakeEngine, State, run_jobs
 from ushape.train.places import LOG, VALIDATION
-from ushape.train.recipe import PATHS, WORDS, Recipe
+from ushape.train.recipe import AFTER_TRAINING, PATHS, WORDS, Recipe
 from ushape.train.run import RunPlan, open_run
 
 
@@ -44,7 +44,7 @@ def run_study(
         todo.append(Job(where, "ushape.train.run", RESULT, plugins, (study.data,), kind, precision, after))
 
     def begin(job: Job) -> None:
-        if job.after and (job.after / RESULT).exists():
+        if job.after and weights_file(job.after).exists():
             _take_over(job.after, job.folder, plans[job.folder].recipe)
 
     run_jobs(todo, folder, jobs, watch, device, interval, make_engine, begin)
@@ -53,7 +53,8 @@ def run_study(
 def _take_over(finished: Path, folder: Path, recipe: Recipe) -> None:
     """Have a run begin where another has trained: with its weights, for this recipe, and its logs."""
     tensors, metadata = load_tensors(weights_file(finished))
-    about = json.loads(metadata["ushape"]) | {"tta": recipe.tta, "guided": recipe.guided, "recipe": recipe.told()}
+    about = json.loads(metadata["ushape"]) | {key: getattr(recipe, key) for key in AFTER_TRAINING}
+    about["recipe"] = recipe.told()
     for log in (LOG, VALIDATION):
         if (finished / log).exists():
             write_text(folder / log, (finished / log).read_text())

@@ -11,7 +11,7 @@ import yaml
 
 from ushape.data.classes import grouping
 from ushape.errors import RecipeError, UshapeError, nearest
-from ushape.predict.guided import CELL
+from ushape.predict.tiling import CELL
 from ushape.train.schedule import Schedule
 
 BOUNDS: dict[str, tuple[float, float]] = {

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ushape.predict.score import likeliest
 from ushape.predict.turns import View, turn, turn_back, views
 
 Bytes = NDArray[np.uint8]
@@ -47,7 +48,7 @@ class Engine(ABC):
         """RGB uint8 [H, W, 3], float32 [3, 3] -> the likeliest class of each pixel, uint8 [H, W]."""
         if len(self._views) == 1:
             return self._labels(tile, stain)
-        return self.probabilities(tile, stain).argmax(0).astype(np.uint8)
+        return likeliest(self.probabilities(tile, stain))
 
     @abstractmethod
     def _probabilities(self, tile: Bytes, stain: Float) -> Float:

@@ -8,17 +8,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from math import inf
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from ushape import __version__
-from ushape.errors import UshapeError, check_seed
+from ushape.arguments import amount, fold_of, jobs, natural, positive, radius, seed
+from ushape.errors import UshapeError
 
 TTA_NAMES = ("none", "flips", "d4", "zooms")
-MAX_RADIUS, CELL = 256, 4
-
-N = TypeVar("N", int, float)
 
 RESUMED = (
     *("train:", "pretrain:", "robustness:", "study:compare", "study:ablate", "studies:resume", "predict:predict"),
@@ -101,9 +98,9 @@ def make_parser() -> argparse.ArgumentParser:
     one = add(commands, "train", "train:train", "train one network")
     one.add_argument("spec")
     _training_arguments(one)
-    one.add_argument("--seed", type=_seed, default=0)
+    one.add_argument("--seed", type=seed, default=0)
     where = one.add_mutually_exclusive_group()
-    where.add_argument("--fold", type=_fold_of, metavar="K/N", help="hold out fold K of N, by patient, and score it")
+    where.add_argument("--fold", type=fold_of, metavar="K/N", help="hold out fold K of N, by patient, and score it")
     where.add_argument("--val", type=Path, metavar="PATH", help="folder of validation ROIs of other patients")
     _fitting_arguments(one)
 
@@ -114,7 +111,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--mpp", type=float, help="µm per pixel of images whose names do not say it")
     one.add_argument("--steps", type=int, help="optimisation steps (800)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
-    one.add_argument("--seed", type=_seed, default=0)
+    one.add_argument("--seed", type=seed, default=0)
     _fitting_arguments(one)
 
     one = add(commands, "evaluate", "predict:evaluate", "score a network on whole ROIs, or the mean of several")
@@ -141,7 +138,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--mods", nargs="+", required=True, metavar="MOD", help="changes: names, or axis=name")
     designs = ("one-at-a-time", "leave-one-out", "full", "fractional")
     one.add_argument("--design", choices=designs, default="one-at-a-time")
-    one.add_argument("--halvings", type=_natural, default=0, help="a fractional design halves the full one so often")
+    one.add_argument("--halvings", type=natural, default=0, help="a fractional design halves the full one so often")
     one.add_argument("--dry-run", action="store_true", help="name the arms and what the design mixes up; train nothing")
     _study_arguments(one)
 
@@ -219,15 +216,15 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--full", action="store_true", help="the paper's width of 64 channels, not 16")
     one.add_argument("--ablate", action="store_true", help="train without each of the paper's ingredients too")
     one.add_argument("--validate", action="store_true", help="score held-out training slices, to choose anything by")
-    one.add_argument("--seeds", type=_positive, default=1, help="trainings of each kind (1)")
-    one.add_argument("--steps", type=_positive, help="optimisation steps, one tile each (7000)")
+    one.add_argument("--seeds", type=positive, default=1, help="trainings of each kind (1)")
+    one.add_argument("--steps", type=positive, help="optimisation steps, one tile each (7000)")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     one = add(again_commands, "degradation", "reproduce:degradation", "training loss against depth, plain and residual")
     one.add_argument("--data", type=Path, nargs="+", metavar="PATH", help="folders in the BCSS layout (a phantom)")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
-    one.add_argument("--seeds", type=_positive, default=3, help="trainings of each network (3)")
-    one.add_argument("--steps", type=_positive, default=400, help="optimisation steps (400)")
-    one.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
+    one.add_argument("--seeds", type=positive, default=3, help="trainings of each network (3)")
+    one.add_argument("--steps", type=positive, default=400, help="optimisation steps (400)")
+    one.add_argument("--jobs", type=jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     one = add(
         again_commands, "seed-experiments", "reproduce:seed_experiments", "ten modifications tried on BCSS before"
@@ -242,9 +239,9 @@ def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -
     each = lits.add_subparsers(dest="lits_command", required=True, metavar="COMMAND")
     one = add(each, "phantom", "lits:phantom", "write computed CT volumes in the layout of LiTS")
     one.add_argument("folder", type=Path)
-    one.add_argument("--volumes", type=_positive, default=24)
-    one.add_argument("--seed", type=_seed, default=0)
-    one.add_argument("--size", type=_positive, default=192, help="px along x and y (192)")
+    one.add_argument("--volumes", type=positive, default=24)
+    one.add_argument("--seed", type=seed, default=0)
+    one.add_argument("--size", type=positive, default=192, help="px along x and y (192)")
     one.add_argument("--pixel", type=float, default=1.1, metavar="MM", help="side of a pixel in mm, about (1.1)")
     one = add(each, "prepare", "lits:prepare", "check a folder of LiTS and make the arrays that training reads")
     one.add_argument("data", type=Path)
@@ -253,9 +250,9 @@ def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -
     one.add_argument("prepared", type=Path)
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
     one.add_argument("--full", action="store_true", help="the paper's width, crops and rate, for a GPU")
-    one.add_argument("--slices", type=_positive, help="adjacent slices in, an odd number (5)")
+    one.add_argument("--slices", type=positive, help="adjacent slices in, an odd number (5)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
-    one.add_argument("--seed", type=_seed, default=0)
+    one.add_argument("--seed", type=seed, default=0)
     _fitting_arguments(one)
     one = add(each, "predict", "lits:predict", "label CT volumes with a trained cascade")
     one.add_argument("run", type=Path)
@@ -270,8 +267,8 @@ def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -
 
 
 def _image_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", type=_positive, default=256, help="side of the image in px (256)")
-    parser.add_argument("--classes", type=_positive, default=5)
+    parser.add_argument("--size", type=positive, default=256, help="side of the image in px (256)")
+    parser.add_argument("--classes", type=positive, default=5)
 
 
 def _training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -291,20 +288,18 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
         "--match", choices=("params", "flops", "time"), help="solve widths: all cost what the first does"
     )
     parser.add_argument("--tune", choices=("lr",), help="look for a learning rate, for each arm in each fold (not)")
-    parser.add_argument("--tune-trials", type=_positive, metavar="N", help="rates tried, the recipe's first (6)")
-    parser.add_argument(
-        "--tune-steps", type=_positive, metavar="N", help="steps of a trial (a quarter of the recipe's)"
-    )
+    parser.add_argument("--tune-trials", type=positive, metavar="N", help="rates tried, the recipe's first (6)")
+    parser.add_argument("--tune-steps", type=positive, metavar="N", help="steps of a trial (a quarter of the recipe's)")
     parser.add_argument(
         "--margin", type=float, default=1.0, metavar="POINTS", help="difference that would not matter (1)"
     )
-    parser.add_argument("--folds", type=_positive, default=5)
-    parser.add_argument("--seeds", type=_positive, default=1)
+    parser.add_argument("--folds", type=positive, default=5)
+    parser.add_argument("--seeds", type=positive, default=1)
     _pool_arguments(parser)
 
 
 def _pool_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=_jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
+    parser.add_argument("--jobs", type=jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster, of which this machine is a node")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -330,12 +325,12 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")
     add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")
     add("--mpp", type=float, help="µm per pixel of slides that do not say it")
-    add("--max-pixels", type=_positive, metavar="N", help="of images that must be decoded as a whole (2^27)")
-    add("--tolerance", type=_amount, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
+    add("--max-pixels", type=positive, metavar="N", help="of images that must be decoded as a whole (2^27)")
+    add("--tolerance", type=amount, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
     add("--probabilities", action="store_true", help="write a pyramid of probabilities too")
     add("--dicom", action="store_true", help="write a DICOM segmentation too")
-    add("--tile", type=_positive, metavar="PX", help="side of tiles computed at once (1536; 512 where blended)")
-    add("--jobs", type=_positive, metavar="N", help="tiles computed at the same time (one a core)")
+    add("--tile", type=positive, metavar="PX", help="side of tiles computed at once (1536; 512 where blended)")
+    add("--jobs", type=positive, metavar="N", help="tiles computed at the same time (one a core)")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
 
 
@@ -347,65 +342,20 @@ def _prediction_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _computing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--threads", type=_positive, help="computing threads (one a core)")
+    parser.add_argument("--threads", type=positive, help="computing threads (one a core)")
 
 
 def _fitting_arguments(parser: argparse.ArgumentParser) -> None:
     _computing_arguments(parser)
     parser.add_argument(
-        "--save-every", type=_amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)"
+        "--save-every", type=amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)"
     )
 
 
 def _filter_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guided",
-        type=_radius,
+        type=radius,
         metavar="PX",
         help="radius of the guided filter (as the network's recipe says; 0: none)",
     )
-
-
-def _number(text: str, kind: Callable[[str], N], holds: Callable[[N], bool], remedy: str) -> N:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not holds(value):
-        raise argparse.ArgumentTypeError(f"{text}: give {remedy}")
-    return value
-
-
-def _amount(text: str) -> float:
-    return _number(text, float, lambda value: 0 <= value < inf, "a number of 0 or more")
-
-
-def _radius(text: str) -> int:
-    remedy = f"a multiple of {CELL} from 0 to {MAX_RADIUS}"
-    return _number(text, int, lambda value: 0 <= value <= MAX_RADIUS and value % CELL == 0, remedy)
-
-
-def _positive(text: str) -> int:
-    return _number(text, int, lambda value: value >= 1, "a whole number of at least 1")
-
-
-def _natural(text: str) -> int:
-    return _number(text, int, lambda value: value >= 0, "a whole number of at least 0")
-
-
-def _seed(text: str) -> int:
-    try:
-        return check_seed(_number(text, int, lambda value: True, "a whole number"))
-    except UshapeError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _jobs(text: str) -> int | None:
-    return None if text == "auto" else _positive(text)
-
-
-def _fold_of(text: str) -> tuple[int, int]:
-    number, slash, of = text.partition("/")
-    if not slash or not number.isdigit() or not of.isdigit() or not 1 <= int(number) <= int(of):
-        raise argparse.ArgumentTypeError(f"{text!r}: write K/N with K from 1 to N, as 1/5")
-    return int(number), int(of)

@@ -58,7 +58,8 @@ def test_an_image_of_bytes_is_enlarged_to_bytes_without_overflow() -> None:
 
 
 def test_the_command_line_names_the_same_augmentations() -> None:
-    from ushape.cli import CELL, MAX_RADIUS, TTA_NAMES
+    from ushape.arguments import CELL, MAX_RADIUS
+    from ushape.cli import TTA_NAMES
     from ushape.predict import tiling
     from ushape.train.recipe import BOUNDS
 

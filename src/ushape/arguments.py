@@ -1,0 +1,60 @@
+"""What a text on the command line stands for, or what may be given in its place. Imports nothing that takes time."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from math import inf
+from typing import TypeVar
+
+from ushape.errors import UshapeError, check_seed
+
+MAX_RADIUS, CELL = 256, 4
+"""Of the guided filter, in px, as recipes and `ushape.predict.tiling` have it."""
+
+N = TypeVar("N", int, float)
+
+
+def _number(text: str, kind: Callable[[str], N], holds: Callable[[N], bool], remedy: str) -> N:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not holds(value):
+        raise argparse.ArgumentTypeError(f"{text}: give {remedy}")
+    return value
+
+
+def amount(text: str) -> float:
+    return _number(text, float, lambda value: 0 <= value < inf, "a number of 0 or more")
+
+
+def radius(text: str) -> int:
+    remedy = f"a multiple of {CELL} from 0 to {MAX_RADIUS}"
+    return _number(text, int, lambda value: 0 <= value <= MAX_RADIUS and value % CELL == 0, remedy)
+
+
+def positive(text: str) -> int:
+    return _number(text, int, lambda value: value >= 1, "a whole number of at least 1")
+
+
+def natural(text: str) -> int:
+    return _number(text, int, lambda value: value >= 0, "a whole number of at least 0")
+
+
+def seed(text: str) -> int:
+    try:
+        return check_seed(_number(text, int, lambda value: True, "a whole number"))
+    except UshapeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def jobs(text: str) -> int | None:
+    return None if text == "auto" else positive(text)
+
+
+def fold_of(text: str) -> tuple[int, int]:
+    number, slash, of = text.partition("/")
+    if not slash or not number.isdigit() or not of.isdigit() or not 1 <= int(number) <= int(of):
+        raise argparse.ArgumentTypeError(f"{text!r}: write K/N with K from 1 to N, as 1/5")
+    return int(number), int(of)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 
 from ushape.nets.unet import Network
 from ushape.nets.weights import load_weights, save_weights
@@ -89,6 +92,7 @@ def computes(make: Make, folder: Path, tiny: bool = True) -> None:
         check_shape(other, scores(other, image(other, first)), image(other, first), classes)
 
     gradients(net, image(net, first))
+    stays_on_its_device(net, image(net, small(net)))
     one = image(net, first, batch=1)
     out = net.train()(one)
     check_shape(net, out[0] if isinstance(out, list) else out, one, 5)
@@ -126,6 +130,18 @@ def gradients(net: nn.Module, x: Tensor) -> None:
     assert not without, f"no gradient reaches {without}"
     assert all(bool(torch.isfinite(p.grad).all()) for p in net.parameters() if p.grad is not None)
     net.zero_grad(set_to_none=True)
+
+
+def stays_on_its_device(net: nn.Module, x: Tensor) -> None:
+    """Scores and loss on a GPU that is pretended: a tensor made elsewhere is an error there, as on a real one."""
+    with FakeTensorMode() as pretended:
+        there = {
+            name: pretended.from_tensor(tensor).to("cuda:0")
+            for name, tensor in itertools.chain(net.named_parameters(), net.named_buffers())
+        }
+        light = pretended.from_tensor(x).to("cuda:0")
+        made = functional_call(net.train(), there, (light,))
+        assert loss(made, light, net).device == light.device
 
 
 def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:

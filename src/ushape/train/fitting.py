@@ -80,7 +80,8 @@ class Fitting(ABC):
         )
         for p in self.parameters:  # AdamW would make these at its first step; a resumed run fills them before
             zeros = (torch.zeros_like(p, memory_format=torch.preserve_format) for _ in range(2))
-            self.optimiser.state[p] = dict(zip(("exp_avg", "exp_avg_sq"), zeros, strict=True), step=torch.zeros(()))
+            counted = torch.zeros((), device=p.device)
+            self.optimiser.state[p] = dict(zip(("exp_avg", "exp_avg_sq"), zeros, strict=True), step=counted)
         self.step, self.seconds = 0, 0.0
 
     @abstractmethod

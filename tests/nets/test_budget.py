@@ -203,6 +203,12 @@ def test_match_keeps_doubling_widths_and_finds_itself() -> None:
     assert not all(b == 2 * a for a, b in pairwise(widths))
 
 
+def test_a_network_matches_itself_whatever_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(count, "seconds", lambda *_: pytest.fail("measured"))
+    odd = parse("unet[widths=7-20-31]+se")
+    assert match(odd, odd, by="time") == odd
+
+
 def test_match_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds are made to be FLOPs, since those of a busy machine would make a test of the weather."""
 

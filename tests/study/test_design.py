@@ -253,6 +253,31 @@ def test_widths_that_were_solved_stand(phantom: Path, tmp_path: Path, monkeypatc
     assert solved_before(tmp_path / "study", given, "params") == ()
     assert solved_before(tmp_path / "study", given[:1], "flops") == ()
     assert solved_before(tmp_path / "none", given, "flops") == ()
+    (tmp_path / "study" / "folds.json").unlink()  # as where the first command was killed before it wrote them
+    with pytest.raises(RunError, match=r"folds\.json: is missing: repeat the command"):
+        read_study(tmp_path / "study")
+    again = solved_before(tmp_path / "study", given, "flops")
+    open_study(tmp_path / "study", plan_study(*question, matched="flops", solved=again))
+    assert read_study(tmp_path / "study") == study
+
+
+def test_one_network_in_two_arms_is_solved_to_one(phantom: Path, monkeypatch: pytest.MonkeyPatch):
+    recipe = Recipe(crop=48, validations=0)
+    texts = ["unet[width=8,levels=3]", "unet[width=8,levels=3] stain=0", "unet[width=6,levels=3]+se"]
+    given = [parse_arm(text, recipe) for text in (*texts, f"{texts[2]} stain=0")]
+    solved: list[Spec] = []
+    whole = design.match
+    monkeypatch.setattr(design, "match", lambda spec, *a, **k: (solved.append(spec), whole(spec, *a, **k))[1])
+    made = plan_study(given, recipe, phantom, None, 2, 1, matched="flops")
+    assert made.specs[0] == made.specs[1] == parse(texts[0])
+    assert made.specs[2] == made.specs[3] != parse(texts[2])
+    assert len(solved) == len(set(solved)) == 2
+
+
+def test_arms_that_would_share_a_folder_are_refused(make_study: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(design, "folder_of", lambda name: "one")
+    with pytest.raises(RunError, match="would share the folder one: give them to two studies"):
+        make_study()
 
 
 def test_a_folder_without_a_study_is_told_with_the_remedy(tmp_path: Path):
@@ -275,6 +300,12 @@ def test_arms_have_folders_of_their_own_with_names_that_any_file_system_takes():
     folders = [Arm(spec, changes).folder for spec, changes in product(some_specs(), CHANGES)]
     assert len({f.lower() for f in folders}) == len(some_specs()) * len(CHANGES)
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]*", f) and ".." not in f and not f.endswith(".") for f in folders)
+    signs = [Arm(parse(f"unet+leaky[slope={slope}]")).folder for slope in ("0.1", "-0.1")]
+    assert len(set(signs)) == 2
+    spec = parse("unet+dilated-parallel-3[dilations=1-2-3]+attention-gate+se+aspp[rates=2-4-6]+deep-supervision")
+    long = [Arm(replace(spec, widths=(*range(1000, 1009), last))).folder for last in (1010, 1011)]
+    assert len(set(long)) == 2
+    assert all(len(f) <= design.LONGEST for f in long)
 
 
 def test_the_folder_of_an_arm_can_be_read():

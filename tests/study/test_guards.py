@@ -102,7 +102,7 @@ def test_tissue_that_is_always_tested_together_is_told_and_stops_nothing(plant: 
     pixels = [open_pixels(roi, 1.2) for roi in find_rois(plant("PHAN-P2-0001", "PHAN-P9-0009"))]
     (pair,) = find_alike(pixels, 1.2)
     one, other, *rest = (p.roi.patient for p in sorted(pixels, key=lambda p: p.roi.name not in (pair.one, pair.other)))
-    together = [Fold((one, other), (rest[0],), (rest[1], rest[2])), Fold(tuple(rest), (one,), (other,))]
+    together = [Fold((one, other), (rest[0],), (rest[1], rest[2])), Fold(tuple(rest), (), (one, other))]
     check_folds(together)
     check_tissue(pixels, [pair], together)
     (sentence,) = limits_of_data([pair])
@@ -112,8 +112,11 @@ def test_tissue_that_is_always_tested_together_is_told_and_stops_nothing(plant: 
     with pytest.raises(DataError, match="fold 1 tests one and trains on the other"):
         check_tissue(pixels, [pair], [apart])
     validated = replace(apart, validation=(other,), train=tuple(rest))
-    with pytest.raises(DataError, match="fold 1 tests one"):
+    with pytest.raises(DataError, match="fold 1 tests one and validates on the other"):
         check_tissue(pixels, [pair], [validated])
+    chosen = Fold(tuple(rest), (one,), (other,))
+    with pytest.raises(DataError, match="fold 1 validates on one and trains on the other"):
+        check_tissue(pixels, [pair], [chosen])
 
 
 def test_windows_are_cut_at_the_pixel_size_of_training(plant: Plant, monkeypatch: pytest.MonkeyPatch):

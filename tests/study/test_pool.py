@@ -261,6 +261,38 @@ def test_what_jobs_need_is_learnt_from_those_at_work(
     assert max(len(state.working) for state in seen) > 1
 
 
+def test_steps_of_before_show_nothing_of_what_a_job_needs_that_goes_on(
+    jobs: list[Job], script: Script, memory: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+):
+    script(f"sleep 0.1; {DONE}")
+    monkeypatch.setattr(pool, "own_memory", lambda process: GIB // 100)  # it has loaded nothing yet
+    memory(2.6)
+    alike = [Job(job.folder, job.module, job.result) for job in jobs]
+    for job in alike:
+        (job.folder / "log.csv").write_text("step,loss\n1,2\n")
+    assert max(len(state.working) for state in at_work(alike, 4)) == 1
+
+
+def test_a_job_that_cannot_be_begun_has_failed_and_the_others_go_on(jobs: list[Job], script: Script):
+    def begin(job: Job) -> None:
+        if job == jobs[1]:
+            raise OSError(28, "No space left on device")
+
+    started = script(DONE)
+    with pytest.raises(RunError, match=r"1 of 4 runs failed; b/1: .*No space left"):
+        run_jobs(jobs, jobs[0].folder.parents[1], 1, interval=0.02, begin=begin)
+    assert started_by(started) == ["a/1", "a/2", "b/2"]
+
+
+def test_progress_counts_what_is_taken_over_from_another_job_once(jobs: list[Job], script: Script):
+    script(f'printf "step,loss\\n1,2\\n2,1\\n" > "$3/log.csv"; {DONE}')
+    seen: list[State] = []
+    go([jobs[0], replace(jobs[1], after=jobs[0].folder), *jobs[2:]], 1, seen.append)
+    assert seen[-1].trainings == 3
+    assert sum(seen[-1].steps.values()) == 6
+    assert len(seen[-1].finished) == seen[-1].total_runs == 4
+
+
 def test_what_jobs_at_work_may_still_come_to_need_is_kept_for_them(
     jobs: list[Job], script: Script, memory: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ):

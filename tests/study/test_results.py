@@ -138,7 +138,9 @@ def test_scores_are_those_of_the_predictions_against_the_masks(finished: Path, r
         matrices = [m for each in found for m in each.values()]
         total = np.sum(matrices, axis=0)
         assert arm["confusion"] == total.tolist()
-        assert arm["scores"]["pooled"] == scores(total, grouping("bcss-5").classes)
+        seeds = [scores(m.sum(0), grouping("bcss-5").classes) for m in by_patient(finished, arm["folder"])]
+        for key in ("macro_dice", "accuracy", "macro_iou", "balanced_accuracy"):
+            assert arm["scores"]["pooled"][key] == pytest.approx(np.mean([s[key] for s in seeds]), abs=1e-5)
         each = [scores(m, grouping("bcss-5").classes) for m in matrices]
         for key in ("macro_dice", "accuracy", "macro_iou"):
             assert arm["scores"]["per_roi"][key] == pytest.approx(np.mean([s[key] for s in each]), abs=1e-5)
@@ -185,13 +187,19 @@ def test_patients_are_the_unit_of_scores_and_intervals(finished: Path, results: 
 
 
 def test_scores_per_patient_are_means_over_patients(finished: Path, results: dict[str, Any]):
-    # as patients are the unit, a patient's ROIs of all seeds count as one
+    # as patients are the unit, a patient's ROIs count as one
     for arm in results["arms"]:
-        pooled = by_patient(finished, arm["folder"]).sum(0)
-        each = [scores(m, grouping("bcss-5").classes) for m in pooled]
+        each = [scores(m, grouping("bcss-5").classes) for seed in by_patient(finished, arm["folder"]) for m in seed]
         shown = arm["scores"]["per_patient"]
         assert shown["accuracy"] == pytest.approx(np.mean([s["accuracy"] for s in each]), abs=1e-5)
         assert shown["macro_dice"] == pytest.approx(np.mean([s["macro_dice"] for s in each]), abs=1e-5)
+
+
+def test_differences_are_those_of_the_scores_shown(results: dict[str, Any]):
+    shown = {arm["name"]: arm["scores"] for arm in results["arms"]}
+    for found in results["comparisons"]:
+        of, base = (shown[found[who]][found["aggregation"]][found["metric"]] for who in ("arm", "baseline"))
+        assert found["difference"] == pytest.approx(of - base, abs=2e-6)
 
 
 def test_each_other_arm_is_compared_with_the_first_in_every_way(results: dict[str, Any]):

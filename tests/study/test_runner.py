@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from ushape.errors import RunError
-from ushape.nets.weights import load_tensors
+from ushape.nets.weights import load_tensors, save_tensors
 from ushape.study import runner
 from ushape.study.design import Study
 from ushape.study.pool import Job, State
 from ushape.study.runner import is_finished, run_study
 from ushape.train import loop
+from ushape.train.places import TAKEN
 
 DONE = 'echo "{}" > "$3/rois.json"'
 
@@ -125,6 +126,48 @@ def test_a_run_whose_like_has_lost_its_weights_trains_itself(tmp_path: Path, mak
         gone.unlink()
     train_here(study, folder)
     assert (second / "weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("why", ["gone", "damaged", "of another program"])
+def test_the_rest_of_alike_runs_take_over_from_each_other_where_the_first_cannot_give(
+    tmp_path: Path, make_study: Any, train_here: Any, monkeypatch: pytest.MonkeyPatch, why: str
+):
+    plain, _ = (arm.name for arm in make_study().given)
+    study, folder = make_study(plain, f"{plain} guided=8", f"{plain} tta=d4"), tmp_path / "study"
+    train_here(study, folder)
+    first, second, third = (folder / study.run_folder(arm, 1, 0) for arm in study.arms)
+    before = (third / "weights.safetensors").read_bytes()
+    assert not (first / TAKEN).exists()
+    assert (second / TAKEN).read_text() == (third / TAKEN).read_text() == f"{study.run_folder(*next(study.runs()))}\n"
+    for run in (second, third):
+        for gone in ("weights.safetensors", "rois.json", TAKEN):
+            (run / gone).unlink()
+    weights = first / "weights.safetensors"
+    if why == "gone":
+        weights.unlink()
+    elif why == "damaged":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:
+        save_tensors(weights, load_tensors(weights)[0], {})
+    trained: list[Path] = []
+    fit = loop._Run.fit
+    monkeypatch.setattr(loop._Run, "fit", lambda run, *rest: (trained.append(run.folder), fit(run, *rest)))
+    train_here(study, folder)
+    assert trained == [second]
+    assert (third / "weights.safetensors").read_bytes() == before
+
+
+def test_a_plugin_is_run_as_the_study_copied_it(
+    tmp_path: Path, study: Study, monkeypatch: pytest.MonkeyPatch, phantom: Path
+):
+    """The user's own file may be edited while the study is at work."""
+    mine = tmp_path / "mine.py"
+    mine.write_text("")
+    monkeypatch.setattr("ushape.study.design.files", lambda _: [mine])
+    made: list[Job] = []
+    monkeypatch.setattr(runner, "run_jobs", lambda jobs, *_: made.extend(jobs))
+    go(study, tmp_path / "study")
+    assert {job.plugins for job in made} == {(tmp_path / "study" / "plugins" / "mine.py",)}
 
 
 @pytest.mark.parametrize(("teacher", "alike"), [("none", True), ("a run", False)])

@@ -15,6 +15,7 @@ from ushape.locks import holding
 from ushape.study.design import Study, open_study
 from ushape.study.status import Part, Status, read_status
 from ushape.study.tuning import search_folder
+from ushape.train.places import TAKEN
 from ushape.train.run import FAILURE, open_run
 from ushape.train.search import Search, open_search
 
@@ -82,6 +83,32 @@ def test_the_time_left_is_that_of_each_arms_own_steps(folder: Path, study: Study
     log(runs[1], 1, 10.0)
     assert read_status(folder).seconds_left == pytest.approx(2.0 * 3 + 10.0 * 5)
     assert read_status(folder).seconds == pytest.approx(16.0)
+
+
+@pytest.mark.parametrize("teacher", ["none", "a run"])
+def test_runs_that_take_over_what_another_trains_have_nothing_to_do_of_their_own(
+    make_study: Any, tmp_path: Path, teacher: str
+):
+    plain, other = "unet[width=4,levels=2]", "unet[width=4,levels=2]+se"
+    study = make_study(plain, f"{plain} guided=8", other, f"{other} tta=d4", f"{other} stain=0")
+    folder = tmp_path / "study"
+    open_study(folder, study)
+    text = read_yaml(folder / "study.yaml")
+    write_yaml(folder / "study.yaml", text | {"recipe": text["recipe"] | {"teacher": teacher}})
+    runs = {run: folder / study.run_folder(*run) for run in study.runs()}
+    arms = list(study.arms)
+    for (arm, fold, _), run in runs.items():
+        run.mkdir(parents=True)
+        if fold == 1 and arm in arms[:2]:
+            log(run, 3, 2.0)
+            (run / "rois.json").write_text("{}")
+    (runs[arms[1], 1, 0] / TAKEN).write_text("a run\n")
+    found = read_status(folder)
+    totals = {part.folder.parent.name: part.total for part in found.parts if part.folder.name == "fold2-seed0"}
+    shared = {arms[1], arms[3]} if teacher == "none" else set()
+    assert totals == {arm: 0 if arm in shared else 3 for arm in arms}
+    assert found.seconds == (6.0 if shared else 12.0)
+    assert found.seconds_left == pytest.approx(2.0 * 3 * (10 - 1 - 4 if shared else 10 - 2))
 
 
 @pytest.mark.parametrize("rest", ["3,0.5,1,0.0", "3,", "garbage", "3,0.5,1,0.01,7.9e", "\0\0\0"])

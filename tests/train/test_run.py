@@ -118,6 +118,14 @@ def test_changed_images_and_masks_are_noticed(tmp_path: Path, own: RunPlan, numb
         read_run(tmp_path / "run")
 
 
+def test_another_plugin_is_refused(tmp_path: Path, plan: RunPlan):
+    """Edited while a study is at work: later runs would be of another network."""
+    open_run(tmp_path / "run", plan)
+    write_yaml(tmp_path / "run" / "run.yaml", read_yaml(tmp_path / "run" / "run.yaml") | {"plugins": {"a.py": "1234"}})
+    with pytest.raises(RunError, match=r"run: its .* is not what it began with .*put that back"):
+        read_run(tmp_path / "run")
+
+
 @pytest.mark.parametrize("name", ["code", "scipy", "an-extra"])
 def test_other_versions_are_refused(tmp_path: Path, plan: RunPlan, name: str):
     """The code is changed, or a library, while a study of hours is at work: later runs would be of another study."""

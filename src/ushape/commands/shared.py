@@ -111,7 +111,7 @@ class StudyBars:
 
         def watch(state: Any) -> None:
             if self._progress is None:
-                self._progress = Progress("steps", state.total_runs * self.steps)
+                self._progress = Progress("steps", state.trainings * self.steps)
                 self._progress.start(done=sum(state.steps.values()))
             at_work = ", ".join(str(run.relative_to(self.folder)) for run in state.working)
             failed = f", {len(state.failed)} failed" if state.failed else ""

@@ -125,5 +125,6 @@ def _validation(shares: NDArray[np.float64], count: int) -> NDArray[np.int64]:
             if np.all((np.delete(shares, [*chosen, i], axis=0) > 0).any(axis=0) | (shares.sum(axis=0) == 0))
         ]
         left = spared or left
+        left = [i for i in left if shares[i].any()] or left  # who has no counted pixel can choose nothing
         chosen.append(min(left, key=lambda i: float(np.sum((shares[[*chosen, i]].sum(axis=0) - target) ** 2))))
     return np.array(sorted(chosen))

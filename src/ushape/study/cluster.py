@@ -48,6 +48,8 @@ class _Remote:
     begun: bool = False
     brought: float = field(default_factory=time.monotonic)
     had: set[str] = field(default_factory=set)
+    step: int = 0
+    """At which it began."""
     held: ExitStack = field(default_factory=ExitStack)
     """The job's run.yaml, as its process holds it on the node."""
 
@@ -175,7 +177,7 @@ class Cluster:
         }
         plugins = {path.name: path.read_bytes() for path in job.plugins}
         self._ray.get(remote.node.begin.remote(job, own, plugins, data, self.device))
-        remote.begun, remote.had = True, set(own)
+        remote.begun, remote.had, remote.step = True, set(own), last_step(job.folder)
 
     def _take(self, job: Job, remote: _Remote, look: Look) -> None:
         """Write what came from a node into the job's folder, in an order that a kill at any time can do no harm to.
@@ -183,7 +185,7 @@ class Cluster:
         Logs before the state that they must not fall short of; the result last, when all else is there.
         """
         if not look.ended:
-            self._needs.saw(job.kind, look.own, look.step > 0)
+            self._needs.saw(job.kind, look.own, look.step > remote.step)
         last = (STATE, job.result)
         for name in sorted(look.files, key=lambda name: (name == job.result, name.endswith(last))):
             with replacing(job.folder / name) as temporary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -32,6 +33,9 @@ from ushape.versions import versions
 
 FOLD_SEED = 0
 """Folds depend on the data alone: every study of one folder, at one pixel size and grouping, has the same ones."""
+
+LONGEST = 120
+"""Characters of an arm's folder name."""
 
 MARGIN = 0.01
 """One point: about what two equal runs of a well-trained U-Net differ by."""
@@ -193,7 +197,8 @@ def design_specs(base: Spec, design: Design) -> list[Spec]:
 
 def matched_specs(specs: list[Spec], by: By, classes: int) -> list[Spec]:
     """The specs with widths at which they cost what the first one does; SpecError where none comes close enough."""
-    return [specs[0], *(match(spec, specs[0], by, classes=classes) for spec in specs[1:])]
+    solved = {spec: match(spec, specs[0], by, classes=classes) for spec in dict.fromkeys(specs)}
+    return [solved[spec] for spec in specs]
 
 
 def plan_study(
@@ -226,6 +231,10 @@ def plan_study(
     if len(arms) != len(set(arms)):
         twice = next(a for a in arms if arms.count(a) > 1)
         raise RunError(f"{twice.name} is given twice: an arm is compared with others, not with itself")
+    folders: dict[str, Arm] = {}
+    for arm in arms:
+        if (other := folders.setdefault(arm.folder, arm)) is not arm:
+            raise RunError(f"{other.name} and {arm.name} would share the folder {arm.folder}: give them to two studies")
     if search and any(key == "rate" for arm in arms for key, _ in arm.changes):
         raise RunError("--tune lr has no effect on an arm that has a rate of its own: leave one of the two out")
     if seeds < 1:
@@ -271,8 +280,9 @@ def solved_before(folder: Path, given: Sequence[Arm | Spec], matched: By | None)
     if matched is None or not (folder / "study.yaml").exists():
         return ()
     question, asked = read_question(folder), [each.name for each in given]
-    same = question.get("matched") == matched and question.get("asked") == asked
-    return read_study(folder).given if same else ()
+    if question.get("matched") != matched or question.get("asked") != asked:
+        return ()
+    return _read_arms(folder, question)[1]
 
 
 def open_study(folder: Path, study: Study) -> None:
@@ -313,6 +323,11 @@ def open_study(folder: Path, study: Study) -> None:
         raise RunError(f"{folder / 'folds.json'}: was changed: put the file back, or begin another study")
 
 
+def copies(study: Study, folder: Path) -> tuple[Path, ...]:
+    """The copies in a study's folder of the plugins that its specs need: the files beside may change meanwhile."""
+    return tuple(folder / "plugins" / file.name for file in files(study.specs))
+
+
 def read_question(folder: Path) -> dict[str, Any]:
     """What study.yaml holds; RunError where there is none, or it is damaged."""
     path = folder / "study.yaml"
@@ -336,15 +351,16 @@ def arm_names(question: Mapping[str, Any]) -> list[str]:
 def read_study(folder: Path) -> Study:
     """The study of a folder; RunError where there is none."""
     data = read_question(folder)
+    recipe, given = _read_arms(folder, data)
+    if not (folder / "folds.json").exists():
+        raise RunError(
+            f"{folder / 'folds.json'}: is missing: repeat the command that began the study, it writes it anew"
+        )
     try:
         folds = read_json(folder / "folds.json")
         shares = tuple(fold.pop("shares") for fold in folds)
-        recipe = make_recipe(data["recipe"])
         return Study(
-            given=tuple(
-                replace(parse_arm(name, recipe), called=called)
-                for name, called in zip(data["arms"], data["called"], strict=True)
-            ),
+            given=given,
             recipe=recipe,
             data=Path(data["data"]),
             mpp=data["mpp"],
@@ -360,10 +376,24 @@ def read_study(folder: Path) -> Study:
             search=Search(data["tuning"]["trials"], data["tuning"]["steps"]) if data["tuning"] else None,
         )
     except (KeyError, TypeError) as error:
-        path = folder / "study.yaml"
-        raise RunError(
-            f"{path}: is no study of this version of ushape ({error!r}): report on it with the one that made it"
-        ) from error
+        raise _of_another_version(folder, error) from error
+
+
+def _read_arms(folder: Path, question: Mapping[str, Any]) -> tuple[Recipe, tuple[Arm, ...]]:
+    """The recipe and the arms of what study.yaml holds."""
+    try:
+        recipe = make_recipe(question["recipe"])
+        named = zip(question["arms"], question["called"], strict=True)
+        return recipe, tuple(replace(parse_arm(name, recipe), called=called) for name, called in named)
+    except (KeyError, TypeError) as error:
+        raise _of_another_version(folder, error) from error
+
+
+def _of_another_version(folder: Path, error: Exception) -> RunError:
+    path = folder / "study.yaml"
+    return RunError(
+        f"{path}: is no study of this version of ushape ({error!r}): report on it with the one that made it"
+    )
 
 
 def _told(design: Design | None) -> dict[str, Any] | None:
@@ -374,8 +404,14 @@ def _told(design: Design | None) -> dict[str, Any] | None:
 
 
 def folder_of(name: str) -> str:
-    """The folder name of an arm: `unet[width=16]+residual stain=0` -> `unet-width-16+residual-stain-0`."""
-    return re.sub(r"[^a-z0-9+.]+", "-", name.replace("]", "")).strip("-")
+    """The folder name of an arm: `unet[width=16]+residual stain=0` -> `unet-width-16+residual-stain-0`.
+
+    One that is too long for names of files that it is a part of is cut, with the hash of the whole behind it.
+    """
+    folder = re.sub(r"[^a-z0-9+.]+", "-", name.replace("]", "").replace("=-", "-minus-")).strip("-")
+    if len(folder) <= LONGEST:
+        return folder
+    return f"{folder[: LONGEST - 9].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def run_folder(arm: str, fold: int, seed: int) -> Path:

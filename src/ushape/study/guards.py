@@ -66,18 +66,24 @@ def check_different(specs: Sequence[Spec], classes: int) -> None:
 
 
 def check_tissue(pixels: Sequence[Pixels], alike: Sequence[Alike], folds: Sequence[Fold]) -> None:
-    """DataError where two ROIs that look alike are on both sides of a fold: trained or validated on, and tested."""
+    """DataError where two ROIs that look alike are on two sides of a fold: trained on, validated on, tested."""
     rois = {each.roi.name: each.roi for each in pixels}
     for pair in alike:
         one, other = rois[pair.one], rois[pair.other]
         for number, fold in enumerate(folds, 1):
-            tested = (one.patient in fold.test) + (other.patient in fold.test)
-            if tested == 1:
+            sides = {_side(fold, one.patient), _side(fold, other.patient)}
+            if len(sides) > 1:
+                what = "tests one" if "test" in sides else "validates on one"
+                rest = "validates on the other" if sides == {"test", "validation"} else "trains on the other"
                 raise DataError(
                     f"{one.image} and {other.image} look like the same tissue ({pair.windows} windows agree) under two "
-                    f"patients' names, and fold {number} tests one and trains on the other: remove one of them, or "
-                    "give both the name of one patient"
+                    f"patients' names, and fold {number} {what} and {rest}: remove one of them, or give both the name "
+                    "of one patient"
                 )
+
+
+def _side(fold: Fold, patient: str) -> str:
+    return next((part for part in PARTS if patient in getattr(fold, part)), "")
 
 
 def limits_of_data(alike: Sequence[Alike]) -> list[str]:

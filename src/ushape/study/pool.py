@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Protocol
 
-from ushape.errors import RunError
+from ushape.errors import RunError, UshapeError
 from ushape.interrupts import PARENT
 from ushape.study.memory import RESERVE, Needs, available, own_memory
 from ushape.threads import cores
@@ -58,6 +58,7 @@ class Job:
 class State:
     """How far a study is: steps done of each run that has begun, and which are at work, finished or failed.
 
+    `steps` counts no job that waits for another one: it takes over what that has done. `trainings`: how many do not.
     `note`: what holds it up, where something but the number of cores does.
     """
 
@@ -66,6 +67,7 @@ class State:
     finished: tuple[Path, ...]
     failed: tuple[Path, ...]
     total_runs: int
+    trainings: int
     note: str = ""
 
 
@@ -114,10 +116,12 @@ def run_jobs(
 
     `watch` is called at least every `interval` seconds. A job that fails does not stop the others; RunError at the
     end then names the first, by its folder inside `root`. On KeyboardInterrupt the jobs save their state and stop.
-    `make_engine` makes the engine from `at_once` and `device`; None: `Local`. `begin` is called before a job starts.
+    `make_engine` makes the engine from `at_once` and `device`; None: `Local`. `begin` is called before a job starts,
+    which fails where that does.
     """
     waiting = [job for job in jobs if not job.finished]
     finished = [job.folder for job in jobs if job.finished]
+    training = [job.folder for job in jobs if job.after is None]
     steps = {folder: last_step(folder) for folder in finished}
     working: list[Job] = []
     failed: dict[Path, str] = {}
@@ -126,7 +130,11 @@ def run_jobs(
         while waiting or working:
             while (job := _next(waiting, working)) and engine.room(job):
                 waiting.remove(job)
-                begin(job)
+                try:
+                    begin(job)
+                except (UshapeError, OSError) as error:
+                    failed[job.folder] = str(error)
+                    continue
                 working.append(job)
                 engine.start(job)
             for each in engine.ended(interval):
@@ -139,8 +147,9 @@ def run_jobs(
                     finished.append(each.job.folder)
                     steps[each.job.folder] = last_step(each.job.folder)
             at_work = tuple(job.folder for job in working)
-            shown = steps | {folder: last_step(folder) for folder in at_work}
-            watch(State(shown, at_work, tuple(finished), tuple(failed), len(jobs), engine.note))
+            now = steps | {folder: last_step(folder) for folder in at_work}
+            shown = {folder: now[folder] for folder in training if folder in now}
+            watch(State(shown, at_work, tuple(finished), tuple(failed), len(jobs), len(training), engine.note))
     finally:
         engine.stop()
     if failed:
@@ -179,6 +188,7 @@ class Local:
         self.note = ""
         self._needs = Needs()
         self._working: dict[Job, Process] = {}
+        self._begun: dict[Job, int] = {}
         self._stopped: set[Job] = set()
 
     def room(self, job: Job) -> bool:
@@ -186,7 +196,7 @@ class Local:
         growth = 0
         for each, process in self._working.items():
             own = own_memory(process.id)
-            self._needs.saw(each.kind, own, last_step(each.folder) > 0)
+            self._needs.saw(each.kind, own, last_step(each.folder) > self._begun[each])
             growth += max(0, self._needs.of(each.kind) - own)
         if not self._working:
             return True
@@ -199,6 +209,7 @@ class Local:
         return free >= need
 
     def start(self, job: Job) -> None:
+        self._begun[job] = last_step(job.folder)
         self._working[job] = Process(job, job.folder, job.plugins, self.device)
 
     def ended(self, seconds: float) -> list[Ended]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import reduce
 from operator import add
@@ -116,12 +117,10 @@ def _arm(
     tolerance: float,
     watch: Callable[[], None],
 ) -> dict[str, Any]:
-    matrices, patients, groups = {}, {}, grouping(study.recipe.grouping)
-    for seed in range(study.seeds):
-        for roi, matrix in evidence[arm, seed].items():
-            matrices[f"{roi}@{seed}"], patients[f"{roi}@{seed}"] = matrix, rois[roi].patient
-    made = summary(matrices, patients, groups.classes)
-    absent = made.pop("absent")
+    groups, patients = grouping(study.recipe.grouping), {name: roi.patient for name, roi in rois.items()}
+    seeds = [summary(evidence[arm, seed], patients, groups.classes) for seed in range(study.seeds)]
+    absent = sum((Counter(each.pop("absent")) for each in seeds), Counter[str]())
+    confusion = np.sum([each.pop("confusion") for each in seeds], axis=0)
     maps: list[Maps] = []
     runs = [run for run in study.runs() if run[0] == arm]
     for run in runs:
@@ -136,12 +135,20 @@ def _arm(
         "folder": arm,
         **sized(study.arms[arm].spec, classes=len(groups.classes)),
         "train_minutes": round(minutes, 2),
-        "confusion": made.pop("confusion"),
-        "scores": made,
-        "absent": absent,
+        "confusion": confusion.tolist(),
+        "scores": _mean(seeds),
+        "absent": dict(absent),
         "measures": summarise(maps, groups.classes, tolerance)
         | {"calibration": {"error": plain(sure.error)} | sure.to_dict()},
     }
+
+
+def _mean(scores: Sequence[Any]) -> Any:
+    """Trees of scores, of the same keys -> their mean; of a score that some do not have, over those that do."""
+    if isinstance(scores[0], Mapping):
+        return {key: _mean([each[key] for each in scores]) for key in scores[0]}
+    there = [each for each in scores if each is not None]
+    return round(sum(there) / len(there), 6) if there else None
 
 
 def _design(design: Design | None) -> dict[str, Any] | None:
@@ -179,7 +186,7 @@ def _curve(study: Study, folder: Path, arm: str, fold: int, seed: int) -> dict[s
         "step": [int(s) for s in log["step"]],
         "loss": log["loss"],
         "validation_step": [int(s) for s in validation.get("step", [])],
-        "validation_macro_dice": validation.get("macro_dice", []),
+        "validation_macro_dice": [plain(dice) for dice in validation.get("macro_dice", [])],
         "chosen_step": json.loads(metadata["ushape"])["chosen_step"],
     }
 

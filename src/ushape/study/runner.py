@@ -8,11 +8,10 @@ from pathlib import Path
 
 from ushape.errors import RunError
 from ushape.files import write_text
-from ushape.nets.plugin import files
 from ushape.nets.weights import load_tensors, save_tensors, weights_file
-from ushape.study.design import Study
+from ushape.study.design import Study, copies
 from ushape.study.pool import Job, MakeEngine, State, run_jobs
-from ushape.train.places import LOG, VALIDATION
+from ushape.train.places import LOG, TAKEN, VALIDATION
 from ushape.train.recipe import AFTER_TRAINING, PATHS, WORDS, Recipe
 from ushape.train.run import RunPlan, open_run
 
@@ -30,35 +29,46 @@ def run_study(
 
     Runs that differ in what comes after training alone (`tta`, `guided`) are trained once.
     """
-    plugins = tuple(files(study.specs))
+    plugins = copies(study, folder)
     todo: list[Job] = []
     plans: dict[Path, RunPlan] = {}
-    trained: dict[str, Path] = {}
+    alike: dict[str, list[Path]] = {}
+    before: dict[Path, tuple[Path, ...]] = {}
     for run in study.runs():
         where, plan = folder / study.run_folder(*run), study.plan(*run)
         open_run(where, plan)
         plans[where] = plan
-        first = trained.setdefault(plan.trained_alike(), where)
+        others = alike.setdefault(plan.trained_alike(), [])
+        before[where] = tuple(others)
+        after = others[-1] if others else None
+        others.append(where)
         kind, precision = run[0], plan.recipe.precision
-        after = None if first == where else first
         todo.append(Job(where, "ushape.train.run", RESULT, plugins, (study.data,), kind, precision, after))
 
     def begin(job: Job) -> None:
-        if job.after and weights_file(job.after).exists():
-            _take_over(job.after, job.folder, plans[job.folder].recipe)
+        if not weights_file(job.folder).exists():
+            any(_take_over(other, job.folder, plans[job.folder].recipe) for other in before[job.folder])
 
     run_jobs(todo, folder, jobs, watch, device, interval, make_engine, begin)
 
 
-def _take_over(finished: Path, folder: Path, recipe: Recipe) -> None:
-    """Have a run begin where another has trained: with its weights, for this recipe, and its logs."""
-    tensors, metadata = load_tensors(weights_file(finished))
-    about = json.loads(metadata["ushape"]) | {key: getattr(recipe, key) for key in AFTER_TRAINING}
+def _take_over(trained: Path, folder: Path, recipe: Recipe) -> bool:
+    """Have a run begin where another has trained: with its weights, for this recipe, and its logs.
+
+    False where the other has no weights, or damaged ones: then the run trains itself.
+    """
+    try:
+        tensors, metadata = load_tensors(weights_file(trained))
+        about = json.loads(metadata["ushape"]) | {key: getattr(recipe, key) for key in AFTER_TRAINING}
+    except (RunError, KeyError, ValueError):
+        return False
     about["recipe"] = recipe.told()
     for log in (LOG, VALIDATION):
-        if (finished / log).exists():
-            write_text(folder / log, (finished / log).read_text())
+        if (trained / log).exists():
+            write_text(folder / log, (trained / log).read_text())
     save_tensors(weights_file(folder), tensors, {"ushape": json.dumps(about)})
+    write_text(folder / TAKEN, trained.relative_to(folder.parents[1]).as_posix() + "\n")
+    return True
 
 
 def check_brought(study: Study) -> None:

@@ -6,6 +6,7 @@ error.txt), `stopped` (it has begun, and goes on where it saved its state) or `w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ushape.study.design import arm_names, folder_of, read_question, run_folder
 from ushape.study.pool import last_step
 from ushape.study.runner import RESULT
 from ushape.study.tuning import search_folder
+from ushape.train.places import LOG, TAKEN
+from ushape.train.recipe import AFTER_TRAINING
 from ushape.train.run import FAILURE
 from ushape.train.search import CHOICE
 
@@ -24,7 +27,10 @@ STATES = ("finished", "at work", "stopped", "failed", "waiting")
 
 @dataclass(frozen=True)
 class Part:
-    """A run, or a search for a rate. `steps` of `total` are done, in `seconds`; `why`: of one that failed."""
+    """A run, or a search for a rate. `steps` of `total` are done, in `seconds`; `why`: of one that failed.
+
+    All three are 0 for a run that takes over what another one trains.
+    """
 
     folder: Path
     """Inside the study's."""
@@ -83,16 +89,29 @@ def read_status(folder: Path) -> Status:
             total = tuning["trials"] * tuning["steps"]
             for fold in range(1, folds + 1):
                 parts += [_part(folder, name, search_folder(arm, fold), total, True) for name, arm in arms.items()]
+        shared = _trained_by_another(names) if data["recipe"]["teacher"] == "none" else set()
         for seed in range(seeds):
             for fold in range(1, folds + 1):
-                parts += [_part(folder, name, run_folder(arm, fold, seed), steps) for name, arm in arms.items()]
+                for name, arm in arms.items():
+                    parts.append(_part(folder, name, run_folder(arm, fold, seed), steps, shared=name in shared))
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error
     return Status(tuple(names), tuple(parts))
 
 
-def _part(root: Path, name: str, folder: Path, total: int, is_search: bool = False) -> Part:
+def _trained_by_another(names: Sequence[str]) -> set[str]:
+    """Arms that differ from an earlier one in what comes after training alone: they take over what that one trains."""
+    first: dict[str, str] = {}
+    for name in names:
+        words = [word for word in name.split() if word.partition("=")[0] not in AFTER_TRAINING]
+        first.setdefault(" ".join(words), name)
+    return set(names) - set(first.values())
+
+
+def _part(root: Path, name: str, folder: Path, total: int, is_search: bool = False, shared: bool = False) -> Part:
     where = root / folder
+    if shared and ((where / TAKEN).exists() or not (where / LOG).exists()):
+        total = 0  # nothing of its own
     steps, why = min(last_step(where), total), ""
     if (where / (CHOICE if is_search else RESULT)).exists():
         state, steps = "finished", total
@@ -102,8 +121,9 @@ def _part(root: Path, name: str, folder: Path, total: int, is_search: bool = Fal
         state, why = "failed", (where / FAILURE).read_text(errors="replace").strip()
     else:
         state = "stopped" if steps else "waiting"
-    logs = sorted(where.glob("trial*/log.csv")) if is_search else [where / "log.csv"]
-    return Part(folder, name, is_search, state, steps, total, sum(map(_seconds, logs)), why)
+    logs = sorted(where.glob(f"trial*/{LOG}")) if is_search else [where / LOG]
+    seconds = sum(map(_seconds, logs)) if total else 0.0
+    return Part(folder, name, is_search, state, steps, total, seconds, why)
 
 
 def _seconds(log: Path) -> float:

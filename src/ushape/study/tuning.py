@@ -14,8 +14,7 @@ from typing import Any
 
 from ushape.errors import RunError
 from ushape.files import read_json
-from ushape.nets.plugin import files
-from ushape.study.design import Study
+from ushape.study.design import Study, copies
 from ushape.study.pool import Job, MakeEngine, State, run_jobs
 from ushape.train.search import CHOICE, open_search
 
@@ -42,7 +41,7 @@ def tune_study(
     """Do the searches that are not finished, as `pool.run_jobs` has it; the study with the rates that they chose."""
     if study.search is None:
         return study
-    plugins = tuple(files(study.specs))
+    plugins = copies(study, folder)
     jobs = []
     for arm, fold in searches(study):
         where, plan = folder / search_folder(arm, fold), replace(study, search=None).plan(arm, fold, 0)

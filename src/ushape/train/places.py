@@ -15,6 +15,9 @@ VALIDATION = "validation.csv"
 STATE = "state.safetensors"
 """What the next step depends on; gone when the run has ended."""
 
+TAKEN = "taken-from.txt"
+"""In a study: the run whose weights and logs these are, where two train alike."""
+
 DATA_AT = "USHAPE_DATA_AT"
 """Environment variable: folders of ROIs as runs name them, and where they lie on this machine, as a JSON object."""
 

@@ -125,7 +125,8 @@ def claim(folder: Path, file: Path, content: dict[str, Any], kind: str) -> None:
 def read_run(folder: Path) -> RunPlan:
     """The plan of a run's folder, to go on with it.
 
-    RunError or DataError where it or its ROIs are gone, or ROIs, sources or versions are not those that it began with.
+    RunError or DataError where it or its ROIs are gone, or ROIs, plugins, sources or versions are not those that it
+    began with.
     """
     data = read_yaml(folder / "run.yaml")
     try:
@@ -144,7 +145,8 @@ def read_run(folder: Path) -> RunPlan:
         )
         there = plan.to_dict()
         told, now = (
-            each["sources"] | {key: each[key] for key in ("fingerprint", "versions")} for each in (data, there)
+            each["sources"] | {key: each[key] for key in ("plugins", "fingerprint", "versions")}
+            for each in (data, there)
         )
     except (KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.yaml'}: is no run of ushape, or its ROIs are gone ({error!r})") from error

@@ -152,6 +152,14 @@ def test_int8_takes_a_stain_that_is_given(
     assert not np.allclose(same, darker, atol=0.01)
 
 
+def test_images_that_are_too_small_to_calibrate_on_are_told(weights: Callable[..., Path], tmp_path: Path) -> None:
+    needed("openvino")
+    pytest.importorskip("nncf", reason="the extra `openvino` is not installed")
+    with pytest.raises(RunError, match=r"no image to calibrate on is larger than 2 px .*name larger ones"):
+        export(weights(), "openvino", tmp_path / "net.xml", crops=[np.zeros((2, 4, 3), np.uint8)])
+    assert not (tmp_path / "net.xml").exists()
+
+
 def test_what_cannot_be_quantised_is_told(
     weights: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

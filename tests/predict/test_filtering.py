@@ -74,12 +74,15 @@ def test_what_holds_no_tissue_or_was_not_read_changes_nothing_and_is_nothing(tmp
     assert len(np.unique(made[0][:, :100])) == CLASSES
 
 
-def test_glass_is_not_even_read(tmp_path: Path, lanes: Lanes) -> None:
+def test_glass_is_not_even_read(tmp_path: Path, lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
     told = np.full((CLASSES + GUIDES, 30, 30), np.nan, np.float32)
     told[:, :12, :12] = cells(likely(48, 48), np.ascontiguousarray(invented_tissue(256)[:48, :48]))
     mask = np.zeros((120, 120), bool)
     mask[:20, :20] = True
     store = stored(tmp_path, told, 120, 120)
+    read, seen = store.cells.read, []
+    monkeypatch.setattr(store.cells, "read", lambda *box: (seen.append(box[:2]), read(*box))[1])
     filter_cells(store, Tissue(mask, 1.0, 0.0), 4, lanes, part=6)
+    assert len(seen) == 1
     assert (store.labels[:20, :20] < CLASSES).all()
     assert (store.labels[20:] == IGNORE).all()

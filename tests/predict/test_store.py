@@ -54,6 +54,28 @@ def test_what_was_done_is_done_after_it_is_opened_again(tmp_path: Path) -> None:
     assert again.probabilities.shape == (2, 6, 5)
 
 
+def test_a_part_that_reaches_outside_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
+    raw = Raw(tmp_path / "a.raw", 6, 5)
+    for top, left in ((5, 0), (0, 4), (-1, 0), (0, -1)):
+        with pytest.raises(ValueError, match="reaches outside"):
+            raw.write(top, left, np.ones((2, 2), np.uint8))
+    assert not raw[:].any()
+    assert (tmp_path / "a.raw").stat().st_size == 30
+
+
+@pytest.mark.parametrize("lost", ["labels.raw", "probability1.raw", "cells0.raw"])
+def test_where_a_file_had_to_be_made_anew_nothing_is_done(tmp_path: Path, lost: str) -> None:
+    kind = {"classes": 2, "cells": (1, 2, 2)}
+    store = Store(tmp_path / "s", 6, 5, units=4, **kind, every=0)  # type: ignore[arg-type]
+    store.mark(2)
+    store.close()
+    (tmp_path / "s" / lost).write_bytes(b"cut")
+    for _ in range(2):
+        again = Store(tmp_path / "s", 6, 5, units=4, **kind)  # type: ignore[arg-type]
+        assert not again.done.any()
+        again.close()
+
+
 def test_a_disk_without_room_is_found_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

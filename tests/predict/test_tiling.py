@@ -74,7 +74,7 @@ def test_a_small_image_gets_one_small_tile_and_a_large_one_the_size_asked_for() 
     ("size", "margin"), [(500, 64), (512, 60), (512, 256), (512, -64), (0, 0), (-64, 0), (128, 64)]
 )
 def test_other_tile_sizes_are_refused_with_their_values(size: int, margin: int) -> None:
-    with pytest.raises(ValueError, match=f"tile size {size} and margin {margin} must be multiples of 64"):
+    with pytest.raises(ValueError, match=f"tile size {size} and twice margin {margin} must be multiples of 64"):
         plan(900, 900, size, margin)
 
 

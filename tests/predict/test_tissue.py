@@ -183,6 +183,25 @@ def test_what_cannot_be_decoded_at_low_resolution_counts_as_tissue(tmp_path: Pat
     assert mask.sum() == 270**2  # outwards, to whole pixels of the mask
 
 
+def test_what_cannot_be_decoded_at_the_level_of_the_prediction_is_told_though_it_looks_like_glass(
+    tmp_path: Path,
+) -> None:
+    """A slide of one level: what the survey could not read is read by nobody else."""
+    path = tmp_path / "a_MPP-1.0000.tif"
+    rgb = glass(512, 512, GLASS[0], 0)
+    rgb[:, :256] = (150, 60, 120)
+    tifffile.imwrite(path, rgb, photometric="rgb", tile=(64, 64), compression="deflate")
+    with tifffile.TiffFile(path) as tiff:
+        start, count = tiff.pages[0].dataoffsets[9], tiff.pages[0].databytecounts[9]  # row 1, column 1 of 8 x 8
+    data = bytearray(path.read_bytes())
+    data[start : start + count] = bytes(count)
+    path.write_bytes(data)
+    with open_slide(path) as slide:
+        view = View(slide, 1.0)
+        find_tissue(view)
+        assert view.broken == [(64, 64, 64, 64)]
+
+
 # ---- parts -------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ import errno
 import itertools
 import json
 import os
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,19 +16,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from ushape.data.classes import IGNORE, grouping
+from ushape.data.phantom import phantom_roi
 from ushape.errors import DataError, UshapeError
 from ushape.locks import holding
+from ushape.nets.unet import build
+from ushape.nets.weights import load_weights, save_weights
 from ushape.predict.canvas import Part
+from ushape.predict.engines.torch_engine import TorchEngine
 from ushape.predict.guided import guided
 from ushape.predict.job import PROVENANCE, WORK, Settings
 from ushape.predict.measure import measure
 from ushape.predict.slides.tiff import TiffSlide
 from ushape.predict.stream import stream
-from ushape.predict.whole import Outcome, Outputs, begun_with, check_classes, predict_slides
+from ushape.predict.tiling import plan
+from ushape.predict.whole import Outcome, Outputs, begun_with, check_classes, predict_slides, settings_for
 from ushape.threads import Lanes
 
 tifffile = pytest.importorskip("tifffile", reason="the extra `slides` is not installed")
@@ -142,7 +150,7 @@ def test_a_killed_prediction_goes_on_where_it_was(tmp_path: Path) -> None:
     first = ByColour(stop=7, error=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run([tmp_path / "a.png"], tmp_path / "out", first)
-    here = tmp_path / "out", [tmp_path / "a.png"]
+    here = tmp_path / "out", [tmp_path / "a.png"], SETTINGS.network
     assert begun_with(*here, ("auto", "auto")) == ("by-colour", "float32")
     second = ByColour()
     assert run([tmp_path / "a.png"], tmp_path / "out", second).predicted == ("a.png",)
@@ -161,7 +169,9 @@ def test_a_killed_prediction_goes_on_where_it_was(tmp_path: Path) -> None:
         begun_with(*here, ("auto", "float32")) == begun_with(*here, ("by-colour", "auto")) == ("by-colour", "float32")
     )
     assert begun_with(*here, ("auto", "int8")) == ("auto", "int8")
-    assert begun_with(tmp_path / "none", [tmp_path / "a.png"], ("torch", "auto")) == ("torch", "auto")
+    assert begun_with(tmp_path / "none", *here[1:], ("torch", "auto")) == ("torch", "auto")
+    assert begun_with(tmp_path / "out", [tmp_path / "b.png"], here[2], ("auto", "auto")) == ("by-colour", "float32")
+    assert begun_with(tmp_path / "out", [tmp_path / "a.png"], "1" * 64, ("auto", "auto")) == ("auto", "auto")
 
 
 def test_a_tile_of_the_file_that_is_damaged_is_background_after_a_kill_too(tmp_path: Path) -> None:
@@ -179,7 +189,8 @@ def test_a_tile_of_the_file_that_is_damaged_is_background_after_a_kill_too(tmp_p
             with pytest.raises(KeyboardInterrupt):
                 run([tmp_path / "a.tif"], tmp_path / out, ByColour(stop, KeyboardInterrupt()), probabilities=True)
         made = run([tmp_path / "a.tif"], tmp_path / out, probabilities=True)
-        assert made.broken == {"a.tif": 1}
+        assert {name: count for name, (count, _) in made.broken.items()} == {"a.tif": 1}
+        assert "a.tif" in made.broken["a.tif"][1] or stop < 10**9
         folder = tmp_path / out / "a"
         assert np.array_equal(tifffile.imread(folder / "labels.ome.tiff") == IGNORE, where)
         assert np.array_equal(tifffile.imread(folder / "probabilities.ome.tiff").sum(0) == 0, where)
@@ -223,7 +234,8 @@ def test_provenance_of_other_programs_is_passed_over_but_in_the_slide_s_own_fold
         run([tmp_path / "a.png"], tmp_path / "out", engine)
     assert engine.calls == 0
     with pytest.raises(UshapeError, match=r"out/a/provenance\.json"):
-        begun_with(tmp_path / "out", [tmp_path / "a.png"], ("auto", "auto"))
+        begun_with(tmp_path / "out", [tmp_path / "a.png"], SETTINGS.network, ("auto", "auto"))
+    assert begun_with(tmp_path / "out", [], SETTINGS.network, ("auto", "auto")) == ("auto", "auto")
     (tmp_path / "out" / "a" / PROVENANCE).unlink()
     assert run([tmp_path / "a.png"], tmp_path / "out").predicted == ("a.png",)
     assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 2
@@ -329,6 +341,88 @@ def test_a_disk_that_is_gone_leaves_its_slide_unfinished(tmp_path: Path, monkeyp
     assert np.array_equal(one, other)
 
 
+def test_a_slide_that_goes_or_changes_meanwhile_is_that_slide_s_alone(tmp_path: Path) -> None:
+    slides = [tmp_path / f"{name}.png" for name in "abc"]
+    for i, path in enumerate(slides):
+        make(path, seed=i)
+
+    class Mover(ByColour):
+        def labels(self, tile: Bytes, stain: NDArray[np.float32]) -> Bytes:
+            if self.calls == 2:  # while a is computed
+                make(slides[0], 160, 210)
+                os.utime(slides[0], (1, 1))
+                slides[1].unlink(missing_ok=True)
+            return super().labels(tile, stain)
+
+    made = run(slides, tmp_path / "out", Mover())
+    assert made.predicted == ("c.png",)
+    assert "a.png: was changed while it was predicted" in str(made.failed["a.png"])
+    assert "b.png: cannot be read any more (No such file" in str(made.failed["b.png"])
+    assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 2
+    assert not (tmp_path / "out" / "a" / PROVENANCE).exists()
+
+
+def test_tiles_that_see_an_image_larger_and_smaller_leave_no_seams(tmp_path: Path) -> None:
+    """At each size all of them pool on one grid, wherever they lie."""
+    net = build("unet[width=4,levels=3]", seed=0)
+    about = {"grouping": GROUPS.describe(), "mpp": 1.0, "normalise": "none", "tta": "zooms"}
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, net, about)
+    Image.fromarray(phantom_roi(2, 1, 400)[0]).save(tmp_path / "a.png")
+    loaded = load_weights(path)
+    engine = TorchEngine(loaded.net, "float32", torch.device("cpu"), "zooms")
+    found = []
+    for tile, count in ((640, 4), (960, 1)):
+        settings = settings_for(path, loaded, engine, "zooms", 0, "all", None, tile, True)
+        assert settings.margin is not None
+        layout = plan(400, 400, tile, settings.margin, settings.grid)
+        assert len(layout.corners) == count
+        out = tmp_path / f"out{tile}"
+        with Lanes(2) as lanes:
+            predict_slides([tmp_path / "a.png"], out, engine, settings, GROUPS, OUTPUTS, lanes, mpp=1.0)
+        found.append(tifffile.imread(out / "a" / "probabilities.ome.tiff").astype(int))
+    assert np.abs(found[0] - found[1]).max() <= 1  # a rounding of 1/255
+
+
+def test_networks_that_pool_on_a_coarser_grid_than_tiles_overlap_are_blended_on_it(tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    made = run([tmp_path / "a.png"], tmp_path / "out", tile=512, margin=None, grid=128)
+    assert made.predicted == ("a.png",)
+
+
+def test_what_is_being_finished_is_abandoned_at_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And finished by the next command, from what is on disk."""
+    make(tmp_path / "a.png")
+    make(tmp_path / "b.png", seed=1)
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow(*_: Any, **__: Any) -> None:
+        begun.set()
+        while not ended.wait(0.01):
+            pass
+
+    class Interrupted(ByColour):
+        def labels(self, tile: Bytes, stain: NDArray[np.float32]) -> Bytes:
+            if begun.is_set():  # a is being finished
+                threading.Timer(0.05, ended.set).start()
+                raise KeyboardInterrupt
+            time.sleep(0.01)
+            return super().labels(tile, stain)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ushape.predict.whole.save_label_pyramid", slow)
+        patched.setattr("ushape.predict.whole.save_geojson", lambda *_, **__: pytest.fail("went on"))
+        with pytest.raises(KeyboardInterrupt):
+            run([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out", Interrupted())
+    assert begun.is_set()
+    assert not (tmp_path / "out" / "a" / PROVENANCE).exists()
+    engine = ByColour()
+    assert run([tmp_path / "a.png"], tmp_path / "out", engine).predicted == ("a.png",)
+    assert engine.calls == 0
+
+
 def test_a_wrong_slide_among_many_is_heard_of_first(tmp_path: Path) -> None:
     make(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
@@ -377,6 +471,8 @@ class Slow:
 
     def finish(self) -> None:
         self.finished += 1
+
+    def abandon(self) -> None: ...
 
 
 @pytest.mark.parametrize("count", [1, 2])

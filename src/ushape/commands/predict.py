@@ -65,8 +65,9 @@ def predict(options: argparse.Namespace) -> int:
     """Label slides and images with a trained network; 2 where some of them are not possible."""
     from ushape.data.classes import grouping
     from ushape.errors import DataError
+    from ushape.files import content_hash
     from ushape.nets.device import pick_device
-    from ushape.nets.weights import check_of_tissue, load_weights
+    from ushape.nets.weights import check_of_tissue, load_weights, weights_file
     from ushape.predict.calibrate import crops_for
     from ushape.predict.engines.choose import check_calibrates, open_engine
     from ushape.predict.slides import find_slides
@@ -91,7 +92,8 @@ def predict(options: argparse.Namespace) -> int:
         from ushape.predict.dicom import highdicom_module
 
         highdicom_module()  # where it is missing, this is heard of now and not after hours
-    asked = begun_with(options.out, slides, (options.engine, options.precision))
+    network = content_hash(weights_file(path))
+    asked = begun_with(options.out, slides, network, (options.engine, options.precision))
     int8 = asked[1] == "int8" or (options.calibrate and asked[1] == "auto")
     crops = crops_for(path, options.calibrate, weights.about, options.mpp) if int8 else None
     with Lanes(options.jobs or cores()) as lanes:
@@ -111,8 +113,9 @@ def predict(options: argparse.Namespace) -> int:
             bar.stop()
     for note in made.notes:
         say(f"note: {note}")
-    for name, count in made.broken.items():
-        say(f"note: {name}: unreadable, counted as background: {_many(count, 'tile')} of the file")
+    for name, (count, why) in made.broken.items():
+        first = f" (the first: {why})" if why else ""
+        say(f"note: {name}: unreadable, counted as background: {_many(count, 'tile')} of the file{first}")
     if made.before:
         say(f"finished before: {_many(len(made.before), 'slide')} ({', '.join(made.before)})")
     if made.predicted:

@@ -228,6 +228,10 @@ def _parity(run: Run, weights: Weights, how: str, crops: Crops, about: dict[str,
         tissue = invented_tissue(512)
         images = [tissue, tissue[:301, 57:454], tissue[: unit + 1, : 2 * unit + 5], tissue[3 : 7 * unit, 5 : 3 * unit]]
     images = [np.ascontiguousarray(image) for image in images if min(image.shape[:2]) > unit]
+    if not images:
+        raise RunError(
+            f"no image to calibrate on is larger than {unit} px at the network's pixel size: name larger ones"
+        )
     reference = TorchEngine(weights.net, "float32", torch.device("cpu"), "none")
     same, pixels, difference = 0, 0, 0.0
     for image in images:

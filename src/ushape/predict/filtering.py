@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
@@ -20,12 +20,18 @@ PART = 256
 
 
 def filter_cells(
-    store: Store, tissue: Where, radius: int, lanes: Lanes, broken: Sequence[Box] = (), part: int = PART
+    store: Store,
+    tissue: Where,
+    radius: int,
+    lanes: Lanes,
+    broken: Sequence[Box] = (),
+    part: int = PART,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Fill the store's labels and probabilities from its cells (see `ushape.predict.guided`); radius in px.
 
     Cells without tissue, and those of regions that could not be read, count nowhere. Parts are computed and written by
-    the lanes; not to be called from one of them.
+    the lanes; not to be called from one of them. `check` is called now and then; what it raises ends it.
     """
     assert store.cells is not None
     cells, around = store.cells, reach(radius)
@@ -50,7 +56,7 @@ def filter_cells(
 
     corners = product(range(0, rows, part), range(0, columns, part))
     for _ in lanes.map(fill, (corner for corner in corners if tissue.touches(*pixels(*corner)))):
-        pass
+        check()
 
 
 def _valid(tissue: Where, first: int, begin: int, bottom: int, right: int, broken: Sequence[Box]) -> NDArray[np.bool_]:

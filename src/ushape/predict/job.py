@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -40,7 +41,12 @@ FAR = 4
 """Images whose pixels are so many times those of the network are refused; from 2 times on, there is a note."""
 
 MARGIN = 64
-"""px that blended tiles overlap on each side, as in `evaluate`."""
+"""px that blended tiles overlap on each side, as in `evaluate`; more where tiles lie on a coarser grid."""
+
+
+def overlap(grid: int) -> int:
+    """px by which blended tiles overlap on each side where they lie on a grid of so many px."""
+    return -(-MARGIN // grid) * grid
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ class SlideJob:
 
     `lanes` look over the slide when it is opened, which must not be done by one of them.
 
-    Once finished: `broken`, how many tiles of its file could not be read, and `note`, a line for the user or None.
+    Once finished: `broken`, how many tiles of its file could not be read, and `why` the first could not; `note`, a line
+    for the user or None.
     `elsewhere`: another process finished it after it was found unfinished; there is nothing to do then.
     """
 
@@ -111,10 +118,15 @@ class SlideJob:
         self._finish, self.outputs, self._mpp, self._limit = finish, outputs, mpp, max_pixels
         self.broken, self.elsewhere = 0, False
         self.note: str | None = None
+        self.why: str | None = None
+        self._abandoned = Event()
 
     def about(self) -> dict[str, Any]:
-        """What the label map is of, as plain data."""
-        stat = self.path.stat()
+        """What the label map is of, as plain data; DataError where the file is gone."""
+        try:
+            stat = self.path.stat()
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read any more ({error.strerror})") from error
         slide = {"path": str(self.path.resolve()), "bytes": stat.st_size, "modified": stat.st_mtime, "mpp": self._mpp}
         return {"slide": slide, "settings": vars(self.settings)}
 
@@ -133,7 +145,7 @@ class SlideJob:
         """The tiles over a view of this slide. Where only cores are kept, their size changes no result."""
         tile, margin, grid = self.settings.tile, self.settings.margin, self.settings.grid
         if margin is None:
-            return plan(view.height, view.width, tile, MARGIN, grid)
+            return plan(view.height, view.width, tile, overlap(grid), grid)
         return plan(view.height, view.width, thrifty(view.height, view.width, tile, margin, grid), margin, grid)
 
     def open(self) -> None:
@@ -142,6 +154,7 @@ class SlideJob:
         self._things = ExitStack()
         try:
             self._claim()
+            self._about = self.about()
             if finished(self):
                 self.elsewhere = True
                 self._things.close()
@@ -195,19 +208,33 @@ class SlideJob:
             return
         try:
             self.canvas.close()
+            if self.about() != self._about:
+                raise UshapeError(f"{self.path}: was changed while it was predicted: remove {self.folder}, and repeat")
+            broken = self.found.view.broken
             if self.settings.guided:
-                filter_cells(self.store, self.found.tissue, self.settings.guided, self._lanes, self.found.view.broken)
-            for box in self.found.view.broken:
+                where = self.found.tissue, self.settings.guided, self._lanes, broken
+                filter_cells(self.store, *where, check=self.check)
+            for box in broken:
                 self.store.erase(*box)
             self.store.flush()
+            self.check()
             made = self._finish(self, self.found, self.store)
             times = {"began": self.began, "ended": time.time()}
-            write_json(self.folder / PROVENANCE, self.about() | {"outputs": self.outputs} | times | made)
-            self.broken, self.note = len(self.found.view.broken), self.found.view.note
+            write_json(self.folder / PROVENANCE, self._about | {"outputs": self.outputs} | times | made)
+            self.why = self.found.view.reason
+            self.broken, self.note = len(broken), self.found.view.note
             shutil.rmtree(self.folder / WORK, ignore_errors=True)
         finally:
             self._things.close()
             del self.found, self.canvas, self.store  # a thousand slides would add up
+
+    def abandon(self) -> None:
+        self._abandoned.set()
+
+    def check(self) -> None:
+        """UshapeError where this slide is abandoned; its store stays, from which all else can be made again."""
+        if self._abandoned.is_set():
+            raise UshapeError(f"{self.path}: was interrupted")
 
     @property
     def _unread(self) -> Path:

@@ -33,7 +33,10 @@ class Grid(Protocol):
 
 
 class Raw:
-    """A file of uint8 [H, W], row after row. Indexed by slices of step 1, it reads just those: `raw[a:b, c:d]`."""
+    """A file of uint8 [H, W], row after row. Indexed by slices of step 1, it reads just those: `raw[a:b, c:d]`.
+
+    is_new: it was made now, as there was none of this size.
+    """
 
     dtype = np.dtype(np.uint8)
 
@@ -41,7 +44,8 @@ class Raw:
         """Open the file, or make it full of `fill`; RunError where the disk has no room for it."""
         self.path, self.shape = path, (height, width)
         try:
-            if not path.exists() or path.stat().st_size != height * width:
+            self.is_new = not path.exists() or path.stat().st_size != height * width
+            if self.is_new:
                 _make(path, height, width, fill)
             self._file = os.open(path, os.O_RDWR)
         except OSError as error:
@@ -65,7 +69,10 @@ class Raw:
         return out
 
     def write(self, top: int, left: int, block: Bytes) -> None:
-        """Put a block [h, w] at its place; RunError where the disk refuses."""
+        """Put a block [h, w] at its place; ValueError where it reaches outside, RunError where the disk refuses."""
+        bottom, right = top + block.shape[0], left + block.shape[1]
+        if not (0 <= top <= bottom <= self.shape[0] and 0 <= left <= right <= self.shape[1]):
+            raise ValueError(f"({top}, {left}) to ({bottom}, {right}) reaches outside {self.shape}")
         try:
             for row, line in enumerate(np.ascontiguousarray(block)):
                 written = os.pwrite(self._file, line.data, (top + row) * self.shape[1] + left)
@@ -141,6 +148,8 @@ class Store:
         self.probabilities = Stack(layers) if (layers := _layers(folder, height, width, classes)) else None
         self.cells = Cells(folder, *cells) if cells else None
         self._flags = Raw(folder / "done.raw", 1, units)
+        if any(file.is_new for file in self._files()):  # then nothing is done, whatever was
+            self._flags.write(0, 0, np.zeros((1, units), np.uint8))
         self.done = self._flags[:].ravel().astype(bool)
         self._new: list[int] = []
         self._every, self._flushed = every, time.monotonic()

@@ -46,6 +46,9 @@ class Job(Protocol):
     def finish(self) -> None:
         """Write what is asked for, from what was put; in a thread of its own."""
 
+    def abandon(self) -> None:
+        """Have `finish`, which another thread is at, end with an error as soon as may be."""
+
 
 Report = Callable[[Job, Part | None], None]
 """Told of each part that was put, and with None of each slide that is open."""
@@ -140,6 +143,8 @@ class _Finisher:
         try:
             if kind is None:
                 self._settle()
+            elif self._waiting is not None:
+                self._waiting[0].abandon()
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
 

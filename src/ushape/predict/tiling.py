@@ -2,8 +2,8 @@
 
 A plan lays square tiles over an image, beyond its border by a margin, neighbours overlapping by two margins. Border
 pixels see mirrored tissue (as in U-Net's overlap-tile strategy, Ronneberger et al. 2015, section 2). A tile's
-weight falls linearly to its edge over the overlap, so predictions pass smoothly from tile to tile. Offsets are
-multiples of `GRID`, so that all tiles pool on one grid.
+weight falls linearly to its edge over the overlap, so predictions pass smoothly from tile to tile. Tiles are
+multiples of a grid apart, so that all of them pool on it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRID = 64
-"""Tile sizes, margins and offsets are multiples of this."""
+"""Tile sizes and distances are multiples of this."""
 
 CELL = 4
 """Side in px of the cells on which `ushape.predict.guided` computes; tiles begin at multiples of it."""
@@ -45,11 +45,11 @@ class Plan:
 def plan(height: int, width: int, size: int = 512, margin: int = 64, grid: int = GRID) -> Plan:
     """Tiles that cover the image, each pixel at least `margin` from the edge of one of them.
 
-    size, margin: multiples of `grid`, margin < size / 2. An image that fits into a smaller tile gets a smaller one.
-    ValueError on other sizes.
+    size: a multiple of `grid`. margin: of half of it, below size / 2; so tiles are multiples of it apart. An image that
+    fits into a smaller tile gets a smaller one. ValueError on other sizes.
     """
-    if size % grid or margin % grid or not 0 <= 2 * margin < size or min(height, width) < 1:
-        raise ValueError(f"tile size {size} and margin {margin} must be multiples of {grid}, margin under half a tile")
+    if size % grid or 2 * margin % grid or not 0 <= 2 * margin < size or min(height, width) < 1:
+        raise ValueError(f"tile size {size} and twice margin {margin} must be multiples of {grid}, this under a tile")
     size, rows, columns = _laid(height, width, size, margin, grid)
     return Plan(height, width, size, margin, tuple((y, x) for y in rows for x in columns))
 

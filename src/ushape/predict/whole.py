@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,13 +20,13 @@ from ushape.predict.canvas import Part
 from ushape.predict.composition import composition, row, write_composition_csv
 from ushape.predict.job import (
     LABELS,
-    MARGIN,
     PROVENANCE,
     Found,
     Settings,
     SlideJob,
     begun,
     finished,
+    overlap,
     provenance,
     unfinished,
 )
@@ -66,12 +67,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Slides by name: predicted, found finished, impossible with the reason; regions that could not be read; notes."""
+    """Slides by name: predicted, found finished, impossible with the reason; notes.
+
+    broken: how many tiles of the file could not be read, and why the first could not (empty where that was earlier).
+    """
 
     predicted: tuple[str, ...]
     before: tuple[str, ...]
     failed: dict[str, UshapeError]
-    broken: dict[str, int]
+    broken: dict[str, tuple[int, str]]
     notes: tuple[str, ...]
 
 
@@ -121,7 +125,7 @@ def predict_slides(
     done_jobs = [job for job in jobs if job.name not in failed]
     if rows := _rows(out, settings.grouping):
         write_composition_csv(out / "composition.csv", rows)
-    broken = {job.name: job.broken for job in done_jobs if job.broken}
+    broken = {job.name: (job.broken, job.why or "") for job in done_jobs if job.broken}
     notes = tuple(job.note for job in done_jobs if job.note)
     before += [job.name for job in done_jobs if job.elsewhere]
     return Outcome(tuple(job.name for job in done_jobs if not job.elsewhere), tuple(before), failed, broken, notes)
@@ -147,12 +151,15 @@ def write_outputs(job: SlideJob, found: Found, store: Store, grouping: Grouping,
     x, y = view.slide.corner
     told |= {"slide_corner_x": x, "slide_corner_y": y}
     save_label_pyramid(folder / LABELS, labels, view.mpp, grouping, told)
+    job.check()
     if store.probabilities is not None:
         save_probability_pyramid(folder / "probabilities.ome.tiff", store.probabilities, view.mpp, grouping, told)
+        job.check()
     polygons = folder / "polygons.geojson"
     save_geojson(
         polygons, labels, view.mpp, view.to_slide, grouping, outputs.classes, outputs.tolerance, origin=(-x, -y)
     )
+    job.check()
     save_overlay(folder / "overlay.png", overview(view), labels, view.mpp, grouping)
     if outputs.dicom:
         from ushape.predict.dicom import save_dicom
@@ -194,14 +201,15 @@ def settings_for(
     a tile that is no multiple of the network's, or too small.
     """
     net, about = weights.net, weights.about
-    grid = math.lcm(net.multiple, 16)
-    reach = effective_margin(net)
-    least_zoom = min(view.zoom for view in views(tta))  # an image seen smaller has the network look further
-    margin = None if reach is None else -(-math.ceil(reach / least_zoom) // grid) * grid
-    side = tile or -(-(BLENDED if margin is None else CORE) // grid) * grid
-    if margin is not None and 4 * margin > side:
-        margin = None
-    least = 4 * (MARGIN if margin is None else margin)
+    blended, zooms = math.lcm(net.multiple, 16), [view.zoom for view in views(tta)]
+    # tiles begin where the network's pooling does, however large they are seen: 0.8 of 20 px are whole, 0.8 of 16 not
+    grid = blended * math.lcm(*(Fraction(zoom).limit_denominator(100).denominator for zoom in zooms))
+    margin = _margin(effective_margin(net), min(zooms), blended, grid)
+    side = tile or -(-CORE // grid) * grid
+    if margin is None or 4 * margin > side:
+        margin, grid = None, blended
+        side = tile or -(-BLENDED // grid) * grid
+    least = 4 * (overlap(grid) if margin is None else margin)
     if side % grid or side < least:
         raise DataError(f"--tile {side}: {net.spec.name} takes multiples of {grid}, from {least} on")
     check_saturation(saturation)
@@ -227,15 +235,38 @@ def settings_for(
     )
 
 
-def begun_with(out: Path, slides: Sequence[Path], asked: tuple[str, str]) -> tuple[str, str]:
-    """Engine and precision as asked, where `auto` those of the first of these slides that `out` has results of.
+def _margin(reach: int | None, zoom: float, unit: int, grid: int) -> int | None:
+    """px around the cores of tiles whose network looks so far, which sees them `zoom` times as large or larger.
 
-    What measuring finds twice may differ, but a prediction goes on with what it began with.
+    A multiple of `unit`, so that tiles begin at such multiples, and twice of it one of `grid`: all tiles lie alike.
     """
-    for path in slides:
-        folder = out / slide_name(path)
-        there = provenance(folder) or unfinished(folder)
-        if there is None:
+    if reach is None:
+        return None
+    least = reach if zoom >= 1 else math.ceil(reach / zoom)
+    step = math.lcm(2 * unit, grid) // 2
+    return -(-(least + BESIDE * (grid > unit)) // step) * step
+
+
+BESIDE = 4
+"""px beyond those that a pixel is made of when an image is seen larger or smaller: bicubic, by 0.8 times at least."""
+
+
+def begun_with(out: Path, slides: Sequence[Path], network: str, asked: tuple[str, str]) -> tuple[str, str]:
+    """Engine and precision as asked, where `auto` those by which `out` has results of a network, by its hash.
+
+    What measuring finds twice may differ, but a prediction goes on with what it began with, and a folder of slides is
+    of one. Of these slides first, then of others in `out`.
+    """
+    named = [out / slide_name(path) for path in slides]
+    others = sorted(each for each in out.iterdir() if each.is_dir()) if out.is_dir() else []
+    for folder in dict.fromkeys([*named, *others]):
+        try:
+            there = provenance(folder) or unfinished(folder)
+        except UshapeError:
+            if folder in named:
+                raise
+            continue  # another program's
+        if there is None or there["settings"].get("network") != network:
             continue
         engine, precision = there["settings"]["engine"], there["settings"]["precision"]
         if asked[0] in ("auto", engine) and asked[1] in ("auto", precision):

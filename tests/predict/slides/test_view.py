@@ -162,6 +162,23 @@ def test_a_broken_tile_at_the_edge_of_a_resampled_view(write_tiff: WriteTiff, pi
         assert view.broken == [(91, 137, 16, 6)]
 
 
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(100, 900), st.integers(100, 900), st.sampled_from([0.25, 0.2528, 0.499, 0.5, 1.0]))
+def test_no_broken_region_reaches_beyond_the_view(tmp_path: Path, height: int, width: int, mpp: float) -> None:
+    """The last row and column of tiles, whatever the sizes round to."""
+    file = tmp_path / f"a_MPP-{mpp:.4f}.tif"
+    tifffile.imwrite(file, np.zeros((height, width, 3), np.uint8), photometric="rgb", tile=(64, 64))
+    with open_slide(file) as slide:
+        view = View(slide, 1.2)
+        top, left = height // 64 * 64 - 64 * (height % 64 == 0), width // 64 * 64 - 64 * (width % 64 == 0)
+        view.leave_out([(top, left, height - top, width - left), (0, 0, 64, 64)])
+        for y, x, h, w in view.broken:
+            assert 0 <= y < y + h <= view.height
+            assert 0 <= x < x + w <= view.width
+        y, x, h, w = view.broken[-1]
+        assert (y + h, x + w) == (view.height, view.width)
+
+
 def test_a_level_that_cannot_be_decoded_is_passed_over(
     write_tiff: WriteTiff, picture: Picture, shrunk: Shrunk, damage: Damage
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import ceil, floor, sqrt
+from math import sqrt
 from threading import Lock
 
 import numpy as np
@@ -87,11 +87,11 @@ class View:
     def broken(self) -> list[Box]:
         """Regions of the view (top, left, height, width) that could not be decoded so far and are white, each once."""
         at = self.slide.levels[self.level]
-        y, x = self.height / at.height, self.width / at.width
         made = []
-        for top, left, height, width in self.unread:
-            first, start = floor(top * y), floor(left * x)
-            made.append((first, start, ceil((top + height) * y) - first, ceil((left + width) * x) - start))
+        for top, left, height, width in self.unread:  # in whole numbers: none may reach beyond the view
+            first, start = top * self.height // at.height, left * self.width // at.width
+            end, side = -(-(top + height) * self.height // at.height), -(-(left + width) * self.width // at.width)
+            made.append((first, start, end - first, side - start))
         return made
 
     def read(self, top: int, left: int, height: int, width: int) -> Bytes:

@@ -29,6 +29,10 @@ def amount(text: str) -> float:
     return _number(text, float, lambda value: 0 <= value < inf, "a number of 0 or more")
 
 
+def pixel_size(text: str) -> float:
+    return _number(text, float, lambda value: 0.01 <= value <= 100, "µm per pixel, from 0.01 to 100")
+
+
 def radius(text: str) -> int:
     remedy = f"a multiple of {CELL} from 0 to {MAX_RADIUS}"
     return _number(text, int, lambda value: 0 <= value <= MAX_RADIUS and value % CELL == 0, remedy)

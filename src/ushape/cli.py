@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ushape import __version__
-from ushape.arguments import amount, fold_of, jobs, natural, positive, radius, seed
+from ushape.arguments import amount, fold_of, jobs, natural, pixel_size, positive, radius, seed
 from ushape.errors import UshapeError
 
 TTA_NAMES = ("none", "flips", "d4", "zooms")
@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept = "; what was done is kept: the same command goes on from there"
         print(f"ushape: interrupted{kept * options.function.startswith(RESUMED)}", file=sys.stderr)
         code = 130
+    except PermissionError as error:
+        print(f"ushape: {error.filename}: {error.strerror}: have it allowed, or choose another place", file=sys.stderr)
+        code = 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -89,10 +92,10 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--patients", type=int, default=12)
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--size", type=int, default=512, help="side of a ROI in px (512)")
-    one.add_argument("--mpp", type=float, default=1.2, help="µm per pixel (1.2)")
+    one.add_argument("--mpp", type=pixel_size, default=1.2, help="µm per pixel (1.2)")
     one = add(data_commands, "check", "data:check", "list what is wrong with a folder of images and masks")
     one.add_argument("folder", type=Path)
-    one.add_argument("--mpp", type=float, help="µm per pixel of images whose names do not say it")
+    one.add_argument("--mpp", type=pixel_size, help="µm per pixel of images whose names do not say it")
     one.add_argument("--grouping", default="bcss-5", help="grouping of the class shares shown (bcss-5)")
 
     one = add(commands, "train", "train:train", "train one network")
@@ -108,7 +111,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("spec")
     one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run; resumed if begun")
-    one.add_argument("--mpp", type=float, help="µm per pixel of images whose names do not say it")
+    one.add_argument("--mpp", type=pixel_size, help="µm per pixel of images whose names do not say it")
     one.add_argument("--steps", type=int, help="optimisation steps (800)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
     one.add_argument("--seed", type=seed, default=0)
@@ -171,7 +174,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--stain", choices=("image", "given"), help="its strength: measured on each image, or an input")
     one.add_argument("--int8", action="store_true", help="quantise it; much faster on CPUs with VNNI or AMX")
     one.add_argument("--calibrate", type=Path, metavar="PATH", help="images for --int8 (those of the training)")
-    one.add_argument("--mpp", type=float, help="µm per pixel of those that do not say it")
+    one.add_argument("--mpp", type=pixel_size, help="µm per pixel of those that do not say it")
 
     one = add(commands, "measure", "measure:measure", "tissue composition of predicted slides, from their label maps")
     one.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="what was --out of predict, or folders in it")
@@ -276,7 +279,7 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun"
     )
-    parser.add_argument("--mpp", type=float, help="µm per pixel of images whose names do not say it")
+    parser.add_argument("--mpp", type=pixel_size, help="µm per pixel of images whose names do not say it")
     parser.add_argument("--steps", type=int, help="optimisation steps (the recipe's)")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="recipe in YAML; keys left out keep their default")
     parser.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
@@ -324,19 +327,19 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", nargs="+", metavar="CLASS", help="those that become polygons (all)")
     add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")
     add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")
-    add("--mpp", type=float, help="µm per pixel of slides that do not say it")
+    add("--mpp", type=pixel_size, help="µm per pixel of slides that do not say it")
     add("--max-pixels", type=positive, metavar="N", help="of images that must be decoded as a whole (2^27)")
     add("--tolerance", type=amount, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
     add("--probabilities", action="store_true", help="write a pyramid of probabilities too")
     add("--dicom", action="store_true", help="write a DICOM segmentation too")
-    add("--tile", type=positive, metavar="PX", help="side of tiles computed at once (1536; 512 where blended)")
+    add("--tile", type=positive, metavar="PX", help="side of tiles computed at once (about 1536; 512 where blended)")
     add("--jobs", type=positive, metavar="N", help="tiles computed at the same time (one a core)")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
 
 
 def _prediction_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tta", choices=TTA_NAMES, help="test-time augmentation (what the network's recipe says)")
-    parser.add_argument("--mpp", type=float, help="µm per pixel of images whose names do not say it")
+    parser.add_argument("--mpp", type=pixel_size, help="µm per pixel of images whose names do not say it")
     _computing_arguments(parser)
 
 

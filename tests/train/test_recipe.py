@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ushape.cli import main
-from ushape.errors import RecipeError
+from ushape.errors import RecipeError, UshapeError
 from ushape.files import read_yaml, write_yaml
-from ushape.train.recipe import Recipe, make_recipe, read_settings
+from ushape.train.recipe import Recipe, make_recipe, read_settings, with_full_paths
 
 BOUNDS = {
     "mpp": (0.05, 50.0), "crop": (16, 4096), "balanced": (0.0, 1.0), "stain": (0.0, 0.9), "steps": (1, 10**7),
@@ -134,6 +134,28 @@ def test_settings_are_read_as_yaml_with_scientific_numbers(text: str, value: obj
     read = read_settings([f"rate={text}"])["rate"]
     assert read == value
     assert type(read) is type(value)
+
+
+@pytest.mark.parametrize("text", ["2024-01-31", "20260131", "2024-13-45", "1e5", "runs/a"])
+def test_paths_are_text_whatever_they_look_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / text).mkdir(parents=True)
+    recipe = make_recipe(read_settings([f"pretrained={text}"]))
+    assert with_full_paths(recipe).pretrained == str(tmp_path / text)
+
+
+def test_what_looks_like_a_date_and_is_none_is_text():
+    assert read_settings(["schedule=2024-13-45"]) == {"schedule": "2024-13-45"}
+
+
+def test_a_mere_name_stays_one_as_a_network_of_the_package_may_have_it():
+    assert with_full_paths(Recipe(pretrained="bcss-demo")).pretrained == "bcss-demo"
+
+
+def test_a_key_that_stands_twice_in_a_file_is_refused(tmp_path: Path):
+    (tmp_path / "recipe.yaml").write_text("steps: 5\nrate: 0.1\nsteps: 6\n")
+    with pytest.raises(UshapeError, match=r"recipe\.yaml is not YAML: 'steps' stands twice in .* line 3"):
+        read_yaml(tmp_path / "recipe.yaml")
 
 
 def test_a_setting_may_hold_an_equals_sign():

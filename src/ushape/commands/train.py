@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ushape.commands.shared import Bar, print_scores, read_recipe, say
-from ushape.errors import DataError
+from ushape.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from ushape.data.rois import Roi
@@ -59,6 +59,11 @@ def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
     from ushape.nets.spec import parse
     from ushape.train.run import RunPlan
 
+    if recipe.validations and not (options.val or options.fold):
+        raise RecipeError(
+            f"validations={recipe.validations} has no effect where nobody is held back: add --fold or --val, or leave "
+            "it out"
+        )
     rois = find_rois(options.data, options.mpp)
     spec = parse(options.spec)
     validation: list[Roi] = []

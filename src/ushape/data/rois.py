@@ -61,13 +61,18 @@ class Pixels:
 
 
 def patient_of(name: str) -> str:
-    """The patient of a ROI name: what stands before its first `_`, of TCGA's names the patient (`TCGA-A1-A0SK`)."""
-    first = name.split("_")[0]
-    found = _TCGA.match(first)
-    return found[0] if found else first
+    """The patient of a ROI name: what stands before its first `_`, of TCGA's names the patient (`TCGA-A1-A0SK`).
+
+    TCGA's, however it is spelt, and names in its form of which a slide (`-DX1`) or sample (`-01Z`) follows.
+    """
+    found = _BARCODE.match(name)
+    return found[0] if found else name.split("_")[0]
 
 
-_TCGA = re.compile(r"[A-Z0-9]{4}-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
+_BARCODE = re.compile(
+    r"TCGA([-_. ]?)[A-Z0-9]{2}\1[A-Z0-9]{4}(?![A-Z0-9])|[A-Z0-9]{4}-[A-Z0-9]{2}-[A-Z0-9]{4}(?=-(DX|TS|BS|\d\d[A-Z]))",
+    re.IGNORECASE,
+)
 """Project, site and participant; slide and so on follow."""
 
 

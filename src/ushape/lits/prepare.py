@@ -20,15 +20,12 @@ from numpy.typing import NDArray
 from ushape.errors import DataError
 from ushape.files import content_hash, read_json, remove_parts, replacing, write_json
 from ushape.lits.folder import Case, find_cases, label_slice, open_labels
-from ushape.lits.recipe import SPACING, Stage
+from ushape.lits.recipe import BESIDE, SPACING, Stage
 from ushape.lits.resample import new_shape, resampled
 from ushape.lits.volumes import open_volume
 from ushape.lits.window import window
 from ushape.locks import holding
 from ushape.train.run import is_empty
-
-BESIDE = 2
-"""Slices kept beyond the first and last that show liver, for their neighbours."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ CLASS_WEIGHTS: dict[Stage, tuple[float, ...]] = {"liver": (0.2, 1.2), "lesion": 
 """Of background, liver, lesion in the cross-entropy (the paper's); the liver network has no class for lesions."""
 SPACING = (2.5, 1.0, 1.0)
 """mm (z, y, x) of the coarse voxels (the paper's)."""
+BESIDE = 2
+"""Slices that are prepared beyond the first and last that show liver: so many neighbours a slice can have."""
 EPOCHS = 50
 """The rate falls this often (the paper trains 50 epochs)."""
 
@@ -47,9 +49,9 @@ class Recipe:
     def __post_init__(self) -> None:
         parse(self.spec)  # SpecError
         bounds: dict[str, tuple[float, float]] = {
-            "slices": (1, 31), "crop": (16, 1024), "batch": (1, 1024), "shards": (1, 64), "liver_steps": (1, 10**7),
-            "lesion_steps": (1, 10**7), "rate": (1e-7, 10), "decay": (0.01, 1), "momentum": (0, 0.9999),
-            "weight_decay": (0, 1), "balanced": (0, 1),
+            "slices": (1, 2 * BESIDE + 1), "crop": (16, 1024), "batch": (1, 1024), "shards": (1, 64),
+            "liver_steps": (1, 10**7), "lesion_steps": (1, 10**7), "rate": (1e-7, 10), "decay": (0.01, 1),
+            "momentum": (0, 0.9999), "weight_decay": (0, 1), "balanced": (0, 1),
         }  # fmt: skip
         check_bounds(self, bounds)
         if self.slices % 2 == 0:

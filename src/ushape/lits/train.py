@@ -32,6 +32,7 @@ from ushape.train.places import LOG, STATE
 from ushape.train.replicas import Replicas
 from ushape.train.run import claim
 from ushape.train.steps import Progress, cut_back, load_state, save_state, take_steps
+from ushape.versions import versions
 
 
 def train_cascade(
@@ -52,13 +53,15 @@ def train_cascade(
     recipe = replace(recipe, precision=training_precision(recipe.precision, device))
     cases = {stage: open_prepared(data, stage) for stage in STAGES}
     content = {
-        "ushape": __version__,
         "data": str(data.resolve()),
         "cases": [case.name for case in cases["liver"]],
         "fingerprint": read_json(data / "prepared.json")["fingerprint"],
         "recipe": recipe.to_dict(),
         "seed": check_seed(seed),
+        "versions": versions("lits"),
     }
+    for stage in STAGES:
+        _built(stage, recipe, seed)  # what cannot be trained is told before anything is written
     claim(folder, folder / "lits.yaml", content, "run")
     done = 0
     try:
@@ -79,6 +82,14 @@ def train_cascade(
         raise RunError(cannot_write(folder, error)) from error
 
 
+def _built(stage: Stage, recipe: Recipe, seed: int) -> Network:
+    """A stage's network before its training; SpecError where it cannot be trained on crops."""
+    net = build(recipe.spec, recipe.slices, len(CLASS_WEIGHTS[stage]), seed + STAGES.index(stage))
+    if net.shrink:
+        raise SpecError(f"{net.spec.name}: scores of the crop's size are needed: use padding=same")
+    return net
+
+
 class Training:
     """One network, its replicas and its optimiser."""
 
@@ -89,9 +100,7 @@ class Training:
         self.seed, self.lanes, self.device = seed, lanes, device
         self.precision = pick_precision(recipe.precision, device)
         self.weights = torch.tensor(CLASS_WEIGHTS[stage], device=device)
-        net = build(recipe.spec, recipe.slices, len(self.weights), seed + STAGES.index(stage))
-        if net.shrink:
-            raise SpecError(f"{net.spec.name}: scores of the crop's size are needed: use padding=same")
+        net = _built(stage, recipe, seed)
         self.net: Network = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.replicas = Replicas(self.net, recipe.shards)
         self.optimiser = SGD(

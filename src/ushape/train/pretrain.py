@@ -38,6 +38,7 @@ from ushape.train.recipe import BOUNDS, check_bounds, check_shards, check_values
 from ushape.train.run import claim
 from ushape.train.schedule import Schedule
 from ushape.train.steps import Progress, take_steps
+from ushape.versions import versions
 
 _HIDE = 2
 """Added to a crop's (seed, step, place): which of its blocks are hidden."""
@@ -108,12 +109,13 @@ def pretrain(
     settings = CropSettings(recipe.crop, 0.0, recipe.stain, recipe.scale, recipe.sharpness, recipe.elastic)
     crops = ImageCrops(pictures, images, settings, seed)
     content = {
-        "ushape": __version__,
         "spec": spec.to_dict(),
         "plugins": hashes([spec]),
         "recipe": recipe.to_dict(),
         "seed": seed,
+        "mpp": [picture.mpp for picture in pictures],
         "images": fingerprint(pictures),
+        "versions": versions(),
     }
     claim(folder, folder / "pretrain.yaml", content, "run")
     try:

@@ -148,10 +148,16 @@ WORDS = ("none", "auto", "imagenet")
 
 
 def with_full_paths(recipe: Recipe) -> Recipe:
-    """The recipe with absolute paths: a run goes on from any folder."""
+    """The recipe with absolute paths, mere names kept: a run goes on from any folder."""
     given = {key: getattr(recipe, key) for key in PATHS}
-    full: dict[str, Any] = {k: str(Path(v).resolve()) for k, v in given.items() if v not in WORDS}
+    full: dict[str, Any] = {k: str(Path(v).resolve()) for k, v in given.items() if not _is_name(v)}
     return replace(recipe, **full)
+
+
+def _is_name(text: str) -> bool:
+    """Whether it is one of `WORDS`, or may name a network that comes with the package: no path, no file."""
+    path = Path(text)
+    return text in WORDS or not (path.exists() or path.suffix or len(path.parts) > 1)
 
 
 def make_recipe(values: object, base: Recipe | None = None, where: str = "recipe") -> Recipe:
@@ -204,8 +210,8 @@ def read_settings(pairs: list[str], where: str = "--set") -> dict[str, Any]:
         if key in settings:
             raise RecipeError(f"{where}: {key} is given twice: keep one of them")
         try:
-            settings[key] = _scientific(yaml.safe_load(text))
-        except yaml.YAMLError:
+            settings[key] = text if key in PATHS else _scientific(yaml.safe_load(text))
+        except (yaml.YAMLError, ValueError):  # such as 2024-13-45, a date that is none
             settings[key] = text
     return settings
 

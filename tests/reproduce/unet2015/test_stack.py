@@ -56,6 +56,13 @@ def _save(folder: Path, name: str, array: np.ndarray) -> None:
     Image.fromarray(array).save(folder / name)
 
 
+def _break(file: Path) -> None:
+    """Of a PNG, the name of its second chunk."""
+    data = bytearray(file.read_bytes())
+    data[37:41] = b"\0\1\2\3"
+    file.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -67,6 +74,7 @@ def _save(folder: Path, name: str, array: np.ndarray) -> None:
         (lambda f: _save(f, "images/03.png", np.zeros((48, 56, 3), np.uint8)), r"03.png: is of mode RGB"),
         (lambda f: _save(f, "images/03.png", np.zeros((48, 56), np.uint8)), r"03.png: every pixel is 0"),
         (lambda f: (f / "images" / "03.png").write_text("no image"), r"03.png: cannot be read as an image"),
+        (lambda f: _break(f / "images" / "03.png"), r"03.png: cannot be read as an image"),
     ],
 )
 def test_what_is_wrong_is_named(

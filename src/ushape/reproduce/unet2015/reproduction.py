@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ushape import __version__
 from ushape.files import read_json, replacing, write_json
 from ushape.locks import holding
 from ushape.nets.device import pick_precision
@@ -25,6 +24,7 @@ from ushape.reproduce.unet2015.scores import THRESHOLDS, Curve, curve
 from ushape.reproduce.unet2015.settings import Settings
 from ushape.reproduce.unet2015.stack import Parts, Stack, parts
 from ushape.train.run import claim
+from ushape.versions import versions
 
 PAPER = "paper"
 UNTRAINED = "without-rotations"
@@ -58,7 +58,7 @@ class Question:
         settings = self.settings.to_dict()
         settings.pop("seed")
         return {
-            "ushape": __version__,
+            "versions": versions("reproduce"),
             "reproduction": "unet2015",
             "data": str(self.data.resolve()),
             "settings": settings,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ushape.errors import DataError
 
@@ -103,5 +103,5 @@ def _read(file: Path) -> NDArray[np.uint8]:
             if image.mode not in ("L", "1"):
                 raise DataError(f"{file}: is of mode {image.mode}: give 8-bit grey images (mode L)")
             return np.asarray(image.convert("L"))
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError) as error:  # what Pillow raises on damage
         raise DataError(f"{file}: cannot be read as an image ({str(error).splitlines()[0]})") from error

@@ -33,7 +33,8 @@ from ushape.predict.score import scores
 from ushape.train import loop
 
 SPEC, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
-SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "validations=2", "tta=none"]
+SETTINGS = ["--set", "crop=48", "batch=4", "shards=2", "tta=none"]
+LOOKS = ["--set", "validations=2"]
 TORCH = ["--engine", "torch", "--precision", "float32"]
 CLASSES = ["tumor", "stroma", "inflammatory", "necrosis", "other"]
 COMMANDS = ["data phantom", "data check", "train", "evaluate", "robustness", "compare", "study status"]
@@ -60,7 +61,7 @@ def trained(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of fold 1/3."""
     folder = tmp_path_factory.mktemp("cli") / "trained"
     with pytest.raises(SystemExit) as caught:
-        main([*train_words(phantom, folder), "--fold", "1/3"])
+        main([*train_words(phantom, folder), *LOOKS, "--fold", "1/3"])
     assert caught.value.code == 0
     return folder
 
@@ -84,7 +85,7 @@ def train_words(data: Path, out: Path, spec: str = SPEC) -> list[str]:
 
 def compare_words(data: Path, out: Path) -> list[str]:
     words = ["compare", SPEC, OTHER, "--data", str(data), "--out", str(out), "--folds", "2", "--steps", "4"]
-    return [*words, "--jobs", "1", *SETTINGS]
+    return [*words, "--jobs", "1", *SETTINGS, *LOOKS]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -99,6 +100,14 @@ def assert_refused(made: SimpleNamespace, *remedy: str) -> None:
     assert made.err.startswith("ushape: ")
     for word in remedy:
         assert word in made.err, made.err
+
+
+def test_a_folder_that_may_not_be_entered_is_told(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    assert_refused(run("data", "check", tmp_path / "theirs"), f"{tmp_path / 'theirs'}", "Permission denied: have it")
 
 
 # -- help and arguments ----------------------------------------------------------------------------------------------
@@ -212,7 +221,7 @@ def test_training_on_a_fold_scores_its_test_patients(trained: Path):
 
 def test_training_with_validation_patients_of_another_folder(run: Run, data: Path, tmp_path: Path):
     other = write_other(tmp_path / "other")
-    made = run(*train_words(data, tmp_path / "run"), "--val", other)
+    made = run(*train_words(data, tmp_path / "run"), *LOOKS, "--val", other)
     assert made.code == 0
     assert f"weights: {tmp_path / 'run' / 'weights.safetensors'}" in made.out
     about = load_weights(tmp_path / "run").about
@@ -245,11 +254,20 @@ def test_a_recipe_file_is_read_and_settings_come_on_top(run: Run, phantom: Path,
 
 def test_the_same_training_again_goes_on_and_another_is_refused(run: Run, phantom: Path, trained: Path):
     before = contents(trained)
-    assert run(*train_words(phantom, trained), "--fold", "1/3").code == 0
+    assert run(*train_words(phantom, trained), *LOOKS, "--fold", "1/3").code == 0
     assert contents(trained) == before
-    assert_refused(run(*train_words(phantom, trained), "--fold", "2/3"), "belongs to another run", "rois", "--out")
-    assert_refused(run(*train_words(phantom, trained, OTHER), "--fold", "1/3"), "belongs to another run", "name")
+    assert_refused(
+        run(*train_words(phantom, trained), *LOOKS, "--fold", "2/3"), "belongs to another run", "rois", "--out"
+    )
+    assert_refused(
+        run(*train_words(phantom, trained, OTHER), *LOOKS, "--fold", "1/3"), "belongs to another run", "name"
+    )
     assert contents(trained) == before
+
+
+def test_looks_at_validation_patients_where_there_are_none_are_refused(run: Run, phantom: Path, tmp_path: Path):
+    assert_refused(run(*train_words(phantom, tmp_path / "run"), *LOOKS), "validations=2 has no effect", "add --fold or")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_patient_in_training_and_validation_is_a_leak(run: Run, data: Path, tmp_path: Path):
@@ -257,7 +275,7 @@ def test_a_patient_in_training_and_validation_is_a_leak(run: Run, data: Path, tm
     for part in ("rgbs_colorNormalized", "masks"):
         source = next((data / part).glob("PHAN-P1-0000*"))
         shutil.copy(source, other / part / source.name.replace("DX1", "DX2"))
-    made = run(*train_words(data, tmp_path / "run"), "--val", other)
+    made = run(*train_words(data, tmp_path / "run"), *LOOKS, "--val", other)
     assert_refused(made, "PHAN-P1-0000", "leak", "one side")
     assert not (tmp_path / "run").exists()
 
@@ -271,7 +289,7 @@ def test_a_patient_spelt_otherwise_in_the_other_folder_is_a_leak(
         (other / part).mkdir(parents=True)
         source = next((phantom / part).glob("PHAN-P1-0000*"))
         shutil.copy(source, other / part / spelt(source.name).replace("_mpp", "_MPP"))
-    made = run(*train_words(phantom, tmp_path / "run"), "--val", other)
+    made = run(*train_words(phantom, tmp_path / "run"), *LOOKS, "--val", other)
     assert_refused(made, "leak", "perhaps spelt otherwise", "one side")
     assert not (tmp_path / "run").exists()
 
@@ -800,7 +818,7 @@ def test_a_class_that_training_patients_lack_in_a_fold_is_refused(run: Run, data
         change(path, lambda codes: np.where(codes == 4, 2, codes).astype(np.uint8))
     remedy = ["no training patient has a pixel of necrosis", "use more folds", "grouping without it"]
     assert_refused(run(*compare_words(data, tmp_path / "study")), *remedy)
-    assert_refused(run(*train_words(data, tmp_path / "run"), "--fold", "1/2"), *remedy)
+    assert_refused(run(*train_words(data, tmp_path / "run"), *LOOKS, "--fold", "1/2"), *remedy)
     assert not (tmp_path / "study").exists()
     assert not (tmp_path / "run").exists()
 

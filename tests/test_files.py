@@ -141,7 +141,10 @@ def test_a_number_that_json_does_not_know_is_refused_and_the_old_file_kept(tmp_p
     assert read_json(tmp_path / "a.json") == 1
 
 
-@pytest.mark.parametrize("content", [b"a: [1", b"a: b: c", b"\xff\xfe\x00", b"!!python/object/apply:os.getcwd []"])
+@pytest.mark.parametrize("content", [
+    b"a: [1", b"a: b: c", b"\xff\xfe\x00", b"!!python/object/apply:os.getcwd []",
+    b"a: 2024-13-45", b"a: 1\nb: 2\na: 3",
+])  # fmt: skip
 def test_what_is_not_yaml_is_told_with_its_file_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(content)

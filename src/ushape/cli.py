@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"ushape: interrupted{kept * options.function.startswith(RESUMED)}", file=sys.stderr)
         code = 130
     except PermissionError as error:
-        print(f"ushape: {error.filename}: {error.strerror}: have it allowed, or choose another place", file=sys.stderr)
+        what = error.filename or "something here"
+        print(f"ushape: {what}: {error.strerror}: have it allowed, or choose another place", file=sys.stderr)
         code = 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

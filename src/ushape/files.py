@@ -82,7 +82,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise UshapeError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # no UTF-8, or 2024-13-45, which looks like a date
         raise UshapeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ushape.data.augment import CropSettings
-from ushape.data.images import ImageCrops, find_images, fingerprint, open_images
+from ushape.data.images import ImageCrops, Picture, find_images, fingerprint, open_images
 from ushape.data.stain import normalise
 from ushape.errors import DataError
 
@@ -22,6 +22,19 @@ def tiles(tmp_path: Path) -> Path:
     for i, name in enumerate(NAMES):
         Image.fromarray(rng.integers(60, 250, (30 + 2 * i, 40, 3), np.uint8)).save(tmp_path / f"{name}.png")
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "slide"),
+    [
+        ("TCGA-A1-A0SA-DX1_tile1", "TCGA-A1-A0SA-DX1"),
+        ("TCGA_A1_A0SA-DX1_tile1", "TCGA_A1_A0SA-DX1"),
+        ("TCGA_A1_A0SB-DX1_tile1", "TCGA_A1_A0SB-DX1"),
+        ("HOSPITAL-0001_3", "HOSPITAL-0001"),
+    ],
+)
+def test_the_slide_is_what_stands_before_the_tile(name: str, slide: str) -> None:
+    assert Picture(name, Path("a.png"), 1.0).slide == slide
 
 
 def read(path: Path) -> np.ndarray:

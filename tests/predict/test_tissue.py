@@ -200,6 +200,7 @@ def test_what_cannot_be_decoded_at_the_level_of_the_prediction_is_told_though_it
         view = View(slide, 1.0)
         find_tissue(view)
         assert view.broken == [(64, 64, 64, 64)]
+        assert path.name in str(view.reason)
 
 
 # ---- parts -------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import errno
 import itertools
 import json
 import os
+import signal
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from ushape.nets.weights import load_weights, save_weights
 from ushape.predict.canvas import Part
 from ushape.predict.engines.torch_engine import TorchEngine
 from ushape.predict.guided import guided
-from ushape.predict.job import PROVENANCE, WORK, Settings
+from ushape.predict.job import PROVENANCE, WORK, Settings, SlideJob
 from ushape.predict.measure import measure
 from ushape.predict.slides.tiff import TiffSlide
 from ushape.predict.stream import stream
@@ -67,6 +67,10 @@ SETTINGS = Settings(
     network="0" * 64, grouping=GROUPS.id, classes=5, mpp=1.0, normalise="none", engine="by-colour", precision="float32",
     tta="none", guided=0, tissue="all", saturation=None, tile=64, margin=8, grid=8, probabilities=False,
 )  # fmt: skip
+
+
+HERE = [("by-colour", "float32"), ("torch", "float32")]
+"""Engines and precisions that can be had."""
 
 
 def make(path: Path, height: int = 150, width: int = 200, seed: int = 0) -> Bytes:
@@ -150,8 +154,8 @@ def test_a_killed_prediction_goes_on_where_it_was(tmp_path: Path) -> None:
     first = ByColour(stop=7, error=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run([tmp_path / "a.png"], tmp_path / "out", first)
-    here = tmp_path / "out", [tmp_path / "a.png"], SETTINGS.network
-    assert begun_with(*here, ("auto", "auto")) == ("by-colour", "float32")
+    here, chosen = (tmp_path / "out", [tmp_path / "a.png"], SETTINGS.network), ("by-colour", "float32")
+    assert begun_with(*here, ("auto", "auto"), HERE) == chosen
     second = ByColour()
     assert run([tmp_path / "a.png"], tmp_path / "out", second).predicted == ("a.png",)
     total = 5 * 4  # tiles of 48 px cores over 200 x 150
@@ -165,13 +169,14 @@ def test_a_killed_prediction_goes_on_where_it_was(tmp_path: Path) -> None:
     third = ByColour()
     assert run([tmp_path / "a.png"], tmp_path / "out", third) == Outcome((), ("a.png",), {}, {}, ())
     assert third.calls == 0
-    assert (
-        begun_with(*here, ("auto", "float32")) == begun_with(*here, ("by-colour", "auto")) == ("by-colour", "float32")
-    )
-    assert begun_with(*here, ("auto", "int8")) == ("auto", "int8")
-    assert begun_with(tmp_path / "none", *here[1:], ("torch", "auto")) == ("torch", "auto")
-    assert begun_with(tmp_path / "out", [tmp_path / "b.png"], here[2], ("auto", "auto")) == ("by-colour", "float32")
-    assert begun_with(tmp_path / "out", [tmp_path / "a.png"], "1" * 64, ("auto", "auto")) == ("auto", "auto")
+    assert begun_with(*here, ("auto", "float32"), HERE) == chosen
+    assert begun_with(*here, ("by-colour", "auto"), []) == chosen
+    assert begun_with(*here, ("auto", "int8"), HERE) == ("auto", "int8")
+    assert begun_with(tmp_path / "none", *here[1:], ("torch", "auto"), HERE) == ("torch", "auto")
+    others = tmp_path / "out", [tmp_path / "b.png"], here[2]
+    assert begun_with(*others, ("auto", "auto"), HERE) == chosen
+    assert begun_with(*others, ("auto", "auto"), HERE[1:]) == ("auto", "auto")
+    assert begun_with(*here[:2], "1" * 64, ("auto", "auto"), HERE) == ("auto", "auto")
 
 
 def test_a_tile_of_the_file_that_is_damaged_is_background_after_a_kill_too(tmp_path: Path) -> None:
@@ -234,8 +239,8 @@ def test_provenance_of_other_programs_is_passed_over_but_in_the_slide_s_own_fold
         run([tmp_path / "a.png"], tmp_path / "out", engine)
     assert engine.calls == 0
     with pytest.raises(UshapeError, match=r"out/a/provenance\.json"):
-        begun_with(tmp_path / "out", [tmp_path / "a.png"], SETTINGS.network, ("auto", "auto"))
-    assert begun_with(tmp_path / "out", [], SETTINGS.network, ("auto", "auto")) == ("auto", "auto")
+        begun_with(tmp_path / "out", [tmp_path / "a.png"], SETTINGS.network, ("auto", "auto"), HERE)
+    assert begun_with(tmp_path / "out", [], SETTINGS.network, ("auto", "auto"), HERE) == ("auto", "auto")
     (tmp_path / "out" / "a" / PROVENANCE).unlink()
     assert run([tmp_path / "a.png"], tmp_path / "out").predicted == ("a.png",)
     assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 2
@@ -390,37 +395,38 @@ def test_networks_that_pool_on_a_coarser_grid_than_tiles_overlap_are_blended_on_
     assert made.predicted == ("a.png",)
 
 
+@pytest.mark.parametrize("names", ["a", "ab", "abc"])
 def test_what_is_being_finished_is_abandoned_at_an_interruption(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str
 ) -> None:
     """And finished by the next command, from what is on disk."""
-    make(tmp_path / "a.png")
-    make(tmp_path / "b.png", seed=1)
-    begun, ended = threading.Event(), threading.Event()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
+    slides = [tmp_path / f"{name}.png" for name in names]
+    for i, path in enumerate(slides):
+        make(path, seed=i)
+    abandoned, went_on, abandon = threading.Event(), [], SlideJob.abandon
 
     def slow(*_: Any, **__: Any) -> None:
-        begun.set()
-        while not ended.wait(0.01):
-            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        assert abandoned.wait(30)
 
-    class Interrupted(ByColour):
-        def labels(self, tile: Bytes, stain: NDArray[np.float32]) -> Bytes:
-            if begun.is_set():  # a is being finished
-                threading.Timer(0.05, ended.set).start()
-                raise KeyboardInterrupt
-            time.sleep(0.01)
-            return super().labels(tile, stain)
+    def told(job: SlideJob) -> None:
+        abandon(job)
+        abandoned.set()
 
     with monkeypatch.context() as patched:
+        patched.setattr(SlideJob, "abandon", told)
         patched.setattr("ushape.predict.whole.save_label_pyramid", slow)
-        patched.setattr("ushape.predict.whole.save_geojson", lambda *_, **__: pytest.fail("went on"))
+        patched.setattr("ushape.predict.whole.save_geojson", lambda *_, **__: went_on.append(1))
         with pytest.raises(KeyboardInterrupt):
-            run([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out", Interrupted())
-    assert begun.is_set()
-    assert not (tmp_path / "out" / "a" / PROVENANCE).exists()
+            run(slides, tmp_path / "out")
+    assert abandoned.is_set()
+    assert went_on == []
+    assert not list((tmp_path / "out").glob(f"*/{PROVENANCE}"))
     engine = ByColour()
-    assert run([tmp_path / "a.png"], tmp_path / "out", engine).predicted == ("a.png",)
+    assert run(slides[:1], tmp_path / "out", engine).predicted == ("a.png",)
     assert engine.calls == 0
+    assert run(slides, tmp_path / "out").failed == {}
 
 
 def test_a_wrong_slide_among_many_is_heard_of_first(tmp_path: Path) -> None:

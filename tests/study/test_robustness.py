@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -116,6 +117,10 @@ def test_what_was_counted_is_not_counted_again(
 
 def test_a_folder_belongs_to_one_question(done: SimpleNamespace, finished: Path, phantom: Path, tmp_path: Path) -> None:
     assert read_yaml(done.folder / "robustness.yaml")["tta"] is None
+    same = plan_sweep([finished], phantom, None, None)
+    larger = replace(same, rois=tuple(replace(roi, mpp=2 * roi.mpp) for roi in same.rois))
+    with pytest.raises(RunError, match="belongs to another robustness test: its mpp is"):
+        go(larger, done.folder)
     with pytest.raises(RunError, match="belongs to another robustness test: its tta is None, not d4"):
         go(plan_sweep([finished], phantom, None, "d4"), done.folder)
     fast = pick_precision("auto", CPU)

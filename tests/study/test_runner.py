@@ -122,9 +122,11 @@ def test_a_run_whose_like_has_lost_its_weights_trains_itself(tmp_path: Path, mak
     train_here(study, folder)
     first, second = (folder / study.run_folder(arm, 1, 0) for arm in study.arms)
     before = (second / "weights.safetensors").read_bytes()
+    assert (second / TAKEN).exists()
     for gone in (first / "weights.safetensors", second / "weights.safetensors", second / "rois.json"):
         gone.unlink()
     train_here(study, folder)
+    assert not (second / TAKEN).exists()
     assert (second / "weights.safetensors").read_bytes() == before
 
 

@@ -15,8 +15,8 @@ from ushape.locks import holding
 from ushape.study.design import Study, open_study
 from ushape.study.status import Part, Status, read_status
 from ushape.study.tuning import search_folder
-from ushape.train.places import TAKEN
-from ushape.train.run import FAILURE, open_run
+from ushape.train.places import FAILURE, TAKEN
+from ushape.train.run import open_run
 from ushape.train.search import Search, open_search
 
 

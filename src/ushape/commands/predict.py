@@ -69,7 +69,7 @@ def predict(options: argparse.Namespace) -> int:
     from ushape.nets.device import pick_device
     from ushape.nets.weights import check_of_tissue, load_weights, weights_file
     from ushape.predict.calibrate import crops_for
-    from ushape.predict.engines.choose import check_calibrates, open_engine
+    from ushape.predict.engines.choose import candidates, check_calibrates, open_engine
     from ushape.predict.slides import find_slides
     from ushape.predict.whole import Outputs, begun_with, check_classes, predict_slides, settings_for
     from ushape.progress import Progress
@@ -93,7 +93,9 @@ def predict(options: argparse.Namespace) -> int:
 
         highdicom_module()  # where it is missing, this is heard of now and not after hours
     network = content_hash(weights_file(path))
-    asked = begun_with(options.out, slides, network, (options.engine, options.precision))
+    asked = options.engine, options.precision
+    possible = candidates(*asked, device, bool(options.calibrate))
+    asked = begun_with(options.out, slides, network, asked, possible)
     int8 = asked[1] == "int8" or (options.calibrate and asked[1] == "auto")
     crops = crops_for(path, options.calibrate, weights.about, options.mpp) if int8 else None
     with Lanes(options.jobs or cores()) as lanes:

@@ -50,7 +50,8 @@ class Picture:
 
     @property
     def slide(self) -> str:
-        return self.name.split("_")[0]
+        """What stands before the first `_` behind the patient."""
+        return self.patient + self.name[len(self.patient) :].split("_")[0]
 
 
 def find_images(folder: Path, mpp: float | None = None) -> list[Picture]:

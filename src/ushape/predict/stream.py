@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,11 +94,11 @@ def stream(jobs: Sequence[Job], lanes: Lanes, report: Report) -> dict[str, Ushap
             for job, part, result in lanes.map(compute, ahead):
                 current = job
                 if part is None:
-                    current = None
                     if job.name in failed:
                         job.keep()
                     else:
-                        finisher.finish(job)
+                        finisher.finish(job, signals.check)
+                    current = None
                 elif isinstance(result, UshapeError):
                     failed[job.name] = result
                 elif job.name not in failed:
@@ -113,21 +113,28 @@ def stream(jobs: Sequence[Job], lanes: Lanes, report: Report) -> dict[str, Ushap
 
 
 class _Finisher:
-    """One thread that finishes slides; the next waits until the one before is done."""
+    """One thread that finishes slides; each waits until the one before is done. When interrupted it is abandoned."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "finisher")
         self._waiting: tuple[Job, Future[None]] | None = None
         self.failed: dict[str, UshapeError] = {}
 
-    def finish(self, job: Job) -> None:
-        self._settle()
+    def finish(self, job: Job, check: Callable[[], None]) -> None:
+        """`check` is called while the one before is waited for; what it raises ends that."""
+        self._settle(check)
         self._waiting = job, self._pool.submit(job.finish)
 
-    def _settle(self) -> None:
+    def _settle(self, check: Callable[[], None] = lambda: None) -> None:
         if self._waiting is None:
             return
         job, future = self._waiting
+        try:
+            while not wait([future], 0.2).done:
+                check()
+        except BaseException:
+            job.abandon()
+            raise
         self._waiting = None
         try:
             future.result()

@@ -110,6 +110,7 @@ def find_tissue(
         found = _grown(_without_small_holes(found, HOLE * 1e6 / (pool * fine.mpp) ** 2), REACH / (pool * fine.mpp))
     if fine.level == view.level:
         view.leave_out(fine.unread)  # known already: it need not be tissue to be told of
+        view.reason = view.reason or fine.reason
     else:
         for top, left, height, width in fine.broken:
             found[top // pool : -(-(top + height) // pool), left // pool : -(-(left + width) // pool)] = True

@@ -211,7 +211,8 @@ def settings_for(
         side = tile or -(-BLENDED // grid) * grid
     least = 4 * (overlap(grid) if margin is None else margin)
     if side % grid or side < least:
-        raise DataError(f"--tile {side}: {net.spec.name} takes multiples of {grid}, from {least} on")
+        how = "with --tta zooms " if grid > blended else ""
+        raise DataError(f"--tile {side}: {net.spec.name} {how}takes multiples of {grid}, from {least} on")
     check_saturation(saturation)
     if saturation is not None and tissue == "all":
         raise DataError("--saturation has no effect with --tissue all: leave one of them out")
@@ -251,11 +252,13 @@ BESIDE = 4
 """px beyond those that a pixel is made of when an image is seen larger or smaller: bicubic, by 0.8 times at least."""
 
 
-def begun_with(out: Path, slides: Sequence[Path], network: str, asked: tuple[str, str]) -> tuple[str, str]:
+def begun_with(
+    out: Path, slides: Sequence[Path], network: str, asked: tuple[str, str], possible: Sequence[tuple[str, str]]
+) -> tuple[str, str]:
     """Engine and precision as asked, where `auto` those by which `out` has results of a network, by its hash.
 
     What measuring finds twice may differ, but a prediction goes on with what it began with, and a folder of slides is
-    of one. Of these slides first, then of others in `out`.
+    of one, where that is among what is `possible` now. Of these slides first, then of others in `out`.
     """
     named = [out / slide_name(path) for path in slides]
     others = sorted(each for each in out.iterdir() if each.is_dir()) if out.is_dir() else []
@@ -269,6 +272,8 @@ def begun_with(out: Path, slides: Sequence[Path], network: str, asked: tuple[str
         if there is None or there["settings"].get("network") != network:
             continue
         engine, precision = there["settings"]["engine"], there["settings"]["precision"]
+        if folder not in named and (engine, precision) not in possible:
+            continue
         if asked[0] in ("auto", engine) and asked[1] in ("auto", precision):
             return engine, precision
     return asked

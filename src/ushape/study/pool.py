@@ -23,7 +23,7 @@ from ushape.errors import RunError, UshapeError
 from ushape.interrupts import PARENT
 from ushape.study.memory import RESERVE, Needs, available, own_memory
 from ushape.threads import cores
-from ushape.train.places import LOG
+from ushape.train.places import LOG, leave
 
 TICK = 0.02
 """Seconds between two looks whether a process has ended."""
@@ -134,6 +134,7 @@ def run_jobs(
                     begin(job)
                 except (UshapeError, OSError) as error:
                     failed[job.folder] = str(error)
+                    leave(job.folder, failed[job.folder])
                     continue
                 working.append(job)
                 engine.start(job)

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ushape import __version__
 from ushape.data.classes import Grouping, grouping
 from ushape.data.rois import Roi, find_rois, fingerprint, open_pixels, prepare
 from ushape.errors import RunError
@@ -34,6 +33,7 @@ from ushape.study.falls import Fall, falls
 from ushape.study.held_out import Arm, find_arms, shared_patients
 from ushape.threads import Lanes
 from ushape.train.run import claim
+from ushape.versions import versions
 
 Counts = list[dict[str, Matrix]]
 """Of each seed, ROI -> confusion matrix."""
@@ -74,7 +74,8 @@ class Sweep:
     def to_dict(self) -> dict[str, Any]:
         """Plain data that identifies it."""
         return {
-            "ushape": __version__,
+            "versions": versions("study"),
+            "mpp": [roi.mpp for roi in self.rois],
             "arms": {arm.name: [content_hash(file) for file in arm.files] for arm in self.arms},
             "data": str(self.data.resolve()),
             "fingerprint": fingerprint(self.rois),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ushape.errors import RunError
 from ushape.files import write_text
-from ushape.nets.weights import load_tensors, save_tensors, weights_file
+from ushape.nets.weights import load_tensors, save_tensors, shipped, weights_file
 from ushape.study.design import Study, copies
 from ushape.study.pool import Job, MakeEngine, State, run_jobs
 from ushape.train.places import LOG, TAKEN, VALIDATION
@@ -47,6 +47,7 @@ def run_study(
 
     def begin(job: Job) -> None:
         if not weights_file(job.folder).exists():
+            (job.folder / TAKEN).unlink(missing_ok=True)
             any(_take_over(other, job.folder, plans[job.folder].recipe) for other in before[job.folder])
 
     run_jobs(todo, folder, jobs, watch, device, interval, make_engine, begin)
@@ -73,7 +74,7 @@ def _take_over(trained: Path, folder: Path, recipe: Recipe) -> bool:
 
 def check_brought(study: Study) -> None:
     """RunError where the recipe names files, which no engine brings to other machines."""
-    if named := [key for key in PATHS if getattr(study.recipe, key) not in WORDS]:
+    if named := [key for key in PATHS if getattr(study.recipe, key) not in (*WORDS, *shipped())]:
         raise RunError(f"the recipe's {named[0]} is not brought to other machines: use --engine local")
 
 

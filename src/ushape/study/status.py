@@ -17,9 +17,8 @@ from ushape.study.design import arm_names, folder_of, read_question, run_folder
 from ushape.study.pool import last_step
 from ushape.study.runner import RESULT
 from ushape.study.tuning import search_folder
-from ushape.train.places import LOG, TAKEN
+from ushape.train.places import FAILURE, LOG, TAKEN
 from ushape.train.recipe import AFTER_TRAINING
-from ushape.train.run import FAILURE
 from ushape.train.search import CHOICE
 
 STATES = ("finished", "at work", "stopped", "failed", "waiting")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
+
+from ushape.errors import UshapeError
+from ushape.files import write_text
 
 LOG = "log.csv"
 """A row a step."""
@@ -18,8 +22,18 @@ STATE = "state.safetensors"
 TAKEN = "taken-from.txt"
 """In a study: the run whose weights and logs these are, where two train alike."""
 
+FAILURE = "error.txt"
+"""What a run that failed leaves in its folder: why, in a line. Gone when it is started again."""
+
 DATA_AT = "USHAPE_DATA_AT"
 """Environment variable: folders of ROIs as runs name them, and where they lie on this machine, as a JSON object."""
+
+
+def leave(folder: Path, why: str) -> None:
+    """Say in a run's folder why it failed, if that can be written: its disk may be full."""
+    with suppress(OSError, UshapeError):
+        if (folder / "run.yaml").exists():
+            write_text(folder / FAILURE, why + "\n")
 
 
 def at_hand(folder: str) -> Path:

@@ -9,18 +9,17 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ushape.data.rois import Roi, find_rois, fingerprint
 from ushape.errors import RunError, UshapeError, check_seed
-from ushape.files import read_yaml, write_text, write_yaml
+from ushape.files import read_yaml, write_yaml
 from ushape.locks import holding
 from ushape.nets.plugin import hashes, load_plugin
 from ushape.nets.spec import Spec, from_dict
-from ushape.train.places import at_hand
+from ushape.train.places import FAILURE, at_hand, leave
 from ushape.train.recipe import AFTER_TRAINING, Recipe, make_recipe
 from ushape.train.sources import sources
 from ushape.versions import versions
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from ushape.threads import Lanes
 
 PARTS = ("train", "validation", "test")
-
-FAILURE = "error.txt"
-"""What a run that failed leaves in its folder: why, in a line. Gone when it is started again."""
 
 REMEDIES = {
     "fingerprint": "put back the images and masks with which it began",
@@ -197,20 +193,14 @@ def work(job: Callable[[Path, Lanes, torch.device], None]) -> None:
             (folder / FAILURE).unlink(missing_ok=True)
             job(folder, lanes, pick_device(os.environ.get("USHAPE_DEVICE", "cpu")))
     except UshapeError as error:
-        _leave(folder, str(error))
+        leave(folder, str(error))
         print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BaseException as error:
-        _leave(folder, f"{type(error).__name__}: {error}")
+        leave(folder, f"{type(error).__name__}: {error}")
         raise
-
-
-def _leave(folder: Path, why: str) -> None:
-    with suppress(OSError, UshapeError):  # a full disk, say: it is told on stderr
-        if (folder / "run.yaml").exists():
-            write_text(folder / FAILURE, why + "\n")
 
 
 def main() -> None:

@@ -156,7 +156,7 @@ def test_auto_compares_with_float32_and_passes_over_what_cannot(lanes: Lanes, mo
 
     monkeypatch.setattr(choose, "_make", make)
     monkeypatch.setattr(choose, "_rate", lambda engine, *_: engine.rate)
-    monkeypatch.setattr(choose, "_candidates", lambda *_: [("openvino", p) for p in ("int8", "bf16", "float32")])
+    monkeypatch.setattr(choose, "candidates", lambda *_: [("openvino", p) for p in ("int8", "bf16", "float32")])
     monkeypatch.setattr(choose, "TorchEngine", lambda *_: made["float32"])
     engine = open_engine(weights(), "auto", "auto", lanes, torch.device("cpu"), "none")
     assert engine is made["float32"]  # type: ignore[comparison-overlap]

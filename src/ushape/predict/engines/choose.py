@@ -64,21 +64,21 @@ def open_engine(
     def make(kind: Kind) -> Engine:
         return _make(weights, kind, lanes, device, tta, crops)
 
-    kinds = _candidates(engine, precision, device, crops is not None)
+    kinds = candidates(engine, precision, device, crops is not None)
     if len(kinds) == 1:
         return make(kinds[0])
     stain = strength_matrix(invented_tissue(tile)) if weights.about.get("normalise") == "stain" else NO_STAIN
     reference = TorchEngine(net, "float32", device, tta)
     told: dict[str, str] = {}
 
-    def candidates() -> Iterator[Engine]:
+    def made() -> Iterator[Engine]:
         for kind in kinds:
             try:
                 yield reference if kind == ("torch", "float32") else make(kind)
             except RunError as error:
                 told[" ".join(kind)] = f"cannot: {error}"
 
-    best = _fastest(candidates(), reference, lanes, tile, stain, told, SECONDS / len(kinds))
+    best = _fastest(made(), reference, lanes, tile, stain, told, SECONDS / len(kinds))
     measured = ", ".join(f"{name} {rate}" for name, rate in told.items())
     if best is None:
         raise RunError(
@@ -99,7 +99,7 @@ def check_takes_images(net: Network) -> None:
 
 def check_calibrates(engine: str, precision: str, device: torch.device) -> None:
     """RunError where images to calibrate on have no effect, since nothing that `open_engine` may take is int8."""
-    if ("openvino", "int8") not in _candidates(engine, precision, device, calibrated=True):
+    if ("openvino", "int8") not in candidates(engine, precision, device, calibrated=True):
         raise RunError(
             f"images to calibrate on have no effect with precision {precision} and engine {engine} on {device}: leave "
             "them out, or have engine openvino (pip install 'ushape[openvino]') compute in int8 on the CPU"
@@ -128,7 +128,7 @@ def _make(
     return OnnxEngine(weights.net, precision, tta)
 
 
-def _candidates(engine: str, precision: str, device: torch.device, calibrated: bool) -> list[Kind]:
+def candidates(engine: str, precision: str, device: torch.device, calibrated: bool) -> list[Kind]:
     """The engines and precisions that `auto` may take; one where nothing is left to choose.
 
     OpenVINO is no slower than ONNX Runtime, which is left out beside it.

@@ -164,17 +164,22 @@ def test_a_threshold_of_the_users_own(tmp_path: Path) -> None:
             found(tmp_path / "a.tif", rgb, threshold=wrong)
 
 
+def broken(path: Path, page: int, tile: int) -> None:
+    """Make a tile of a file one that cannot be decoded."""
+    with tifffile.TiffFile(path) as tiff:
+        start, count = tiff.pages[page].dataoffsets[tile], tiff.pages[page].databytecounts[tile]
+    data = bytearray(path.read_bytes())
+    data[start : start + count] = bytes(count)
+    path.write_bytes(data)
+
+
 def test_what_cannot_be_decoded_at_low_resolution_counts_as_tissue(tmp_path: Path) -> None:
     rgb = glass(1024, 1024, GLASS[0], 0)
     path = tmp_path / "a_MPP-1.0000.tif"
     with tifffile.TiffWriter(path) as tiff:
         for image in (rgb, np.asarray(Image.fromarray(rgb).reduce(4))):
             tiff.write(image, photometric="rgb", tile=(64, 64), compression="deflate", metadata=None)
-    with tifffile.TiffFile(path) as tiff:
-        start, count = tiff.pages[1].dataoffsets[5], tiff.pages[1].databytecounts[5]  # row 1, column 1 of 4 x 4
-    data = bytearray(path.read_bytes())
-    data[start : start + count] = bytes(count)
-    path.write_bytes(data)
+    broken(path, page=1, tile=5)  # row 1, column 1 of 4 x 4
     with open_slide(path) as slide:
         tissue = find_tissue(View(slide, 1.0))
         assert not find_tissue(View(slide, 4.0)).mask.any()  # white there, too
@@ -191,11 +196,7 @@ def test_what_cannot_be_decoded_at_the_level_of_the_prediction_is_told_though_it
     rgb = glass(512, 512, GLASS[0], 0)
     rgb[:, :256] = (150, 60, 120)
     tifffile.imwrite(path, rgb, photometric="rgb", tile=(64, 64), compression="deflate")
-    with tifffile.TiffFile(path) as tiff:
-        start, count = tiff.pages[0].dataoffsets[9], tiff.pages[0].databytecounts[9]  # row 1, column 1 of 8 x 8
-    data = bytearray(path.read_bytes())
-    data[start : start + count] = bytes(count)
-    path.write_bytes(data)
+    broken(path, page=0, tile=9)  # row 1, column 1 of 8 x 8
     with open_slide(path) as slide:
         view = View(slide, 1.0)
         find_tissue(view)

@@ -5,7 +5,8 @@
 EfficientNet (Tan and Le 2019, arXiv:1905.11946, table 1) without squeeze-and-excitation, with ReLU6 in place of swish,
 and with a stem that all sizes share: inverted residuals of depthwise convolutions (Sandler et al. 2018,
 arXiv:1801.04381). It begins at 1/2 of the image's resolution and ends, with levels=6, at 1/32; with fewer levels the
-stages below are left out. Convolutions of stride 2 pad at the right and bottom alone, as the network was trained.
+stages below are left out. Convolutions of stride 2 pad at the right and bottom alone, as the network was trained. The
+spec's widths are the decoder's; the last of them counts as a level only, as the bottom of the U is the encoder's.
 
 Modules are named and ordered as timm's `tf_efficientnet_lite0`, 1 and 2 are, so that weights fit by name.
 """

@@ -172,6 +172,7 @@ def test_keys_without_effect_are_refused(values: dict[str, Any], told: str):
 
 def test_paths_are_made_absolute_and_words_are_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "arm").mkdir()
     made = with_full_paths(Recipe(pretrained="imagenet", teacher="arm"))
     assert made == Recipe(pretrained="imagenet", teacher=str(tmp_path / "arm"))
 

@@ -88,7 +88,7 @@ def read_status(folder: Path) -> Status:
             total = tuning["trials"] * tuning["steps"]
             for fold in range(1, folds + 1):
                 parts += [_part(folder, name, search_folder(arm, fold), total, True) for name, arm in arms.items()]
-        shared = _trained_by_another(names) if data["recipe"]["teacher"] == "none" else set()
+        shared = _trained_by_another(names) if data["recipe"].get("teacher", "none") == "none" else set()
         for seed in range(seeds):
             for fold in range(1, folds + 1):
                 for name, arm in arms.items():

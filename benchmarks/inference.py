@@ -79,6 +79,7 @@ def measure(arm: str, precision: str, slide: Path, weights: Path, tile: int) -> 
     import torch
 
     from ushape.data.classes import grouping
+    from ushape.files import content_hash
     from ushape.nets.weights import load_weights
     from ushape.predict import whole
     from ushape.predict.engines import open_engine
@@ -95,7 +96,9 @@ def measure(arm: str, precision: str, slide: Path, weights: Path, tile: int) -> 
         with Lanes(cores()) as lanes:
             calibrate = crops if precision == "int8" else None
             engine = open_engine(loaded, "openvino", precision, lanes, torch.device("cpu"), "none", calibrate)
-            settings = whole.settings_for(weights, loaded, engine, "none", 0.0, "auto", None, tile or None, False)
+            settings = whole.settings_for(
+                content_hash(weights), loaded, engine, "none", 0, "auto", None, tile or None, False
+            )
             if arm == "bare":
                 assert settings.margin is not None
                 layout = plan(view.height, view.width, settings.tile, settings.margin, settings.grid)

@@ -102,7 +102,7 @@ def predict(options: argparse.Namespace) -> int:
         guided = weights.guided if options.guided is None else options.guided
         engine = open_engine(weights, *asked, lanes, device, options.tta, crops)
         chosen = options.tta, guided, options.tissue, options.saturation, options.tile, options.probabilities
-        settings = settings_for(path, weights, engine, *chosen, crops)
+        settings = settings_for(network, weights, engine, *chosen, crops)
         say(f"{weights.net.spec.name} at {settings.mpp:g} µm per pixel in {engine.description}")
         bar = Progress("tiles", 0)
         bar.start()

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ushape import __version__
 from ushape.data.classes import Grouping
 from ushape.errors import DataError, UshapeError
-from ushape.files import content_hash
-from ushape.nets.weights import Weights, weights_file
+from ushape.nets.weights import Weights
 from ushape.predict.calibrate import fingerprint
 from ushape.predict.canvas import Part
 from ushape.predict.composition import composition, row, write_composition_csv
@@ -184,7 +183,7 @@ CORE, BLENDED = 1536, 512
 
 
 def settings_for(
-    path: Path,
+    network: str,
     weights: Weights,
     engine: Engine,
     tta: str,
@@ -195,7 +194,9 @@ def settings_for(
     probabilities: bool,
     crops: Sequence[Bytes] | None = None,
 ) -> Settings:
-    """The settings of predictions by the weights in a file. tile: side in px, None: chosen. crops: that int8 is of.
+    """The settings of predictions by these weights, whose file has this hash. tile: side in px, None: chosen.
+
+    crops: that int8 is calibrated on.
 
     Cores of tiles are kept where a network looks no further than a quarter of one, else tiles are blended. DataError on
     a tile that is no multiple of the network's, or too small.
@@ -217,7 +218,7 @@ def settings_for(
     if saturation is not None and tissue == "all":
         raise DataError("--saturation has no effect with --tissue all: leave one of them out")
     return Settings(
-        network=content_hash(weights_file(path)),
+        network=network,
         grouping=about["grouping"]["id"],
         classes=net.classes,
         mpp=about["mpp"],

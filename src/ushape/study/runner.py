@@ -48,7 +48,9 @@ def run_study(
     def begin(job: Job) -> None:
         if not weights_file(job.folder).exists():
             (job.folder / TAKEN).unlink(missing_ok=True)
-            any(_take_over(other, job.folder, plans[job.folder].recipe) for other in before[job.folder])
+            for other in before[job.folder]:
+                if _take_over(other, job.folder, plans[job.folder].recipe):
+                    break
 
     run_jobs(todo, folder, jobs, watch, device, interval, make_engine, begin)
 

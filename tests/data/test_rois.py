@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import warnings
@@ -13,10 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from ushape import arguments
 from ushape.data import rois
 from ushape.data.rois import (
     Roi,
     cache_folder,
+    check_pixel_size,
     find_rois,
     fingerprint,
     in_both,
@@ -101,6 +104,18 @@ def test_the_pixel_size_comes_from_the_name_and_else_from_the_flag() -> None:
 def test_no_pixel_size_or_an_impossible_one_is_refused_by_name(given: float | None) -> None:
     with pytest.raises(DataError, match=r"^case7: .*(pass --mpp|cannot be right)"):
         pixel_size("case7", given)
+
+
+@pytest.mark.parametrize("size", ["0.0099", "0.01", "100", "100.01", "nan"])
+def test_the_command_line_takes_the_pixel_sizes_that_names_may_give(size: str) -> None:
+    """It knows the bounds by itself, as nothing that takes time is imported there."""
+    try:
+        check_pixel_size(float(size), "a", "b")
+    except DataError:
+        with pytest.raises(argparse.ArgumentTypeError, match=r"give µm per pixel, from 0\.01 to 100"):
+            arguments.pixel_size(size)
+    else:
+        assert arguments.pixel_size(size) == float(size)
 
 
 @pytest.mark.parametrize("said", ["0", "0.0025", "250", "0_25", "0,25", "1_2"])

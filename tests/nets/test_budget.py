@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from ushape.nets import budget, count, field, registry, tables
 from ushape.nets.budget import cost, counted, match, receptive_field
 from ushape.nets.parts.plain import Style
 from ushape.nets.spec import Choice, Spec, parse
+from ushape.nets.zoo import published
 
 
 @pytest.fixture(autouse=True)
@@ -240,6 +242,15 @@ def test_match_out_of_reach() -> None:
         match(parse("unet"), 500, by="size")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="more than 0"):
         match(parse("unet"), -1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", [each.name for each in published()])
+def test_the_narrowest_of_every_published_network_is_a_network_or_refused(name: str) -> None:
+    """A search for widths may come down to one channel a level: no part of it may become empty there."""
+    spec = parse(name)
+    with suppress(SpecError):  # which names what is too narrow
+        assert budget.sized(replace(spec, widths=(1,) * len(spec.widths)), size=64)["parameters"] > 0
 
 
 def test_cache_gives_what_was_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

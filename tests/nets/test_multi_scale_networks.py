@@ -46,6 +46,7 @@ def test_widths_of_multiresunet_are_those_of_the_paper() -> None:
     found = [block_widths(u) for u in (32, 64, 128, 256, 512)]
     assert found == [[8, 17, 26], [17, 35, 53], [35, 71, 106], [71, 142, 213], [142, 284, 427]]
     assert block_widths(2) == [1, 1]
+    assert block_widths(1) == [1]
 
 
 def test_attention_of_resunet_plus_plus_scales_each_pixel_of_all_channels_alike() -> None:

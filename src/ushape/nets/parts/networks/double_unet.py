@@ -84,7 +84,7 @@ class DoubleUNet(nn.Module):
             for i in range(n):
                 layers += [nn.Conv2d(cout if i else cin, cout, 3, padding=1), relu()]
             self.vgg.append(nn.Sequential(*layers))
-        levels, half = list(widths[:-1]), [width // 2 for width in widths[:-1]]
+        levels, half = list(widths[:-1]), [max(1, width // 2) for width in widths[:-1]]
         self.pooling = AtrousPooling(widths[-1], widths[0], dilations)
         self.decoder = Decoder(widths[0], levels, half)
         self.map = nn.Conv2d(half[0], 1, 1)

@@ -25,8 +25,11 @@ _STYLE = Style(BatchNorm, relu, depth=1, bias=True)
 
 
 def block_widths(plain: int) -> list[int]:
-    """W/6, W/3 and W/2, each rounded down, none of them 0, where the plain U has `plain`. 32 -> [8, 17, 26]."""
-    return [width for share in (0.167, 0.333, 0.5) if (width := int(plain * ALPHA * share))]
+    """W/6, W/3 and W/2, each rounded down, where the plain U has `plain`: 32 -> [8, 17, 26].
+
+    None of them is 0: such are left out, and where all are, one of 1 is left.
+    """
+    return [width for share in (0.167, 0.333, 0.5) if (width := int(plain * ALPHA * share))] or [1]
 
 
 def _linear(cin: int, cout: int) -> nn.Sequential:

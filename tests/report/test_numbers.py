@@ -16,9 +16,13 @@ def estimate(difference: float | None, low: float | None, high: float | None) ->
 
 def test_a_bound_beside_zero_keeps_its_side() -> None:
     """[0.0, 3.7] beside `beats` would confuse; digits are added."""
-    assert numbers.interval(estimate(0.021, 0.0003, 0.037)) == ("+2.10", "[0.03, 3.70]")
-    assert numbers.interval(estimate(0.021, 0.0, 0.037)) == ("+2.1", "[0.0, 3.7]")
-    assert numbers.interval(estimate(None, None, None)) == ("–", "")
+    assert numbers.interval(estimate(0.021, 0.0003, 0.037), 0.01) == ("+2.10", "[0.03, 3.70]")
+    assert numbers.interval(estimate(0.021, 0.0, 0.037), 0.01) == ("+2.1", "[0.0, 3.7]")
+    assert numbers.interval(estimate(None, None, None), 0.01) == ("–", "")
+    within, beyond = estimate(0.0, -0.0096, 0.0096), estimate(0.0, -0.0104, 0.0093)
+    assert numbers.interval(within, 0.01) == ("0.00", "[−0.96, 0.96]"), "within a margin of one point, and seen to be"
+    assert numbers.interval(beyond, 0.01) == ("0.00", "[−1.04, 0.93]")
+    assert numbers.interval(beyond, 0.02) == ("0.0", "[−1.0, 0.9]")
 
 
 @given(st.floats(-1, 1), st.integers(1, 3))

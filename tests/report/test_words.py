@@ -63,13 +63,22 @@ def test_limits_hold_what_the_data_s_checks_found(study: Study) -> None:
         assert words.limits(read(study(arms=arms, rois=1, edit=edit) / "results.json"))[-1] == "Two images overlap."
 
 
-def effect(name: str, difference: float, verdict: str) -> Effect:
-    return Effect("macro_dice", "pooled", difference, -1.0, 1.0, 0.95, 10, 0.2, 0.2, verdict, name, [])
+def effect(name: str, difference: float, verdict: str, reach: float = 1.0) -> Effect:
+    low, high = difference - reach, difference + reach
+    return Effect("macro_dice", "pooled", difference, low, high, 0.95, 10, 0.2, 0.2, verdict, name, [])
 
 
 def test_crossing_gives_what_one_adds_without_and_with_the_other() -> None:
     """A main effect of 2 points and an interaction of 0.5: 1.5 without the other, 2.5 with it."""
-    told = words.crossing(effect("a", 0.02, "better"), effect("a x b", 0.005, "unresolved"), "a", "b")
+    told = words.crossing(effect("a", 0.02, "better"), effect("a x b", 0.005, "unresolved"), "a", "b", 0.01)
     assert told == "a: +1.5 points without b, +2.5 with it; whether these two differ is too uncertain to say."
-    more = words.crossing(effect("a", 0.02, "better"), effect("a x b", 0.005, "better"), "a", "b")
+    more = words.crossing(effect("a", 0.02, "better"), effect("a x b", 0.005, "better"), "a", "b", 0.01)
     assert more.endswith("more together than apart.")
+
+
+def test_two_effects_are_the_same_only_where_twice_their_interaction_is_within_the_margin() -> None:
+    main = effect("a", 0.0, "equivalent")
+    small, large = effect("a x b", 0.002, "equivalent", 0.001), effect("a x b", 0.008, "equivalent", 0.0015)
+    assert words.crossing(main, small, "a", "b", 0.01).endswith("; the same, as far as it matters.")
+    told = words.crossing(main, large, "a", "b", 0.01)
+    assert told == "a: −0.8 points without b, +0.8 with it; these two differ by less than 2 points."

@@ -71,11 +71,19 @@ def test_a_plan_holds_the_rois_of_its_folds_patients(make_study: Any):
     study: Study = make_study()
     for fold in (1, 2):
         plan = study.plan(next(iter(study.arms)), fold, 3)
-        assert plan.seed == 3
         for part in ("train", "validation", "test"):
             patients = getattr(study.folds[fold - 1], part)
             assert {roi.patient for roi in getattr(plan, part)} == set(patients)
         assert len({*plan.train, *plan.validation, *plan.test}) == 6
+
+
+def test_arms_share_the_seeds_of_their_runs_and_no_two_runs_of_an_arm_do(make_study: Any):
+    """Luck in one fold's run that were another's too would make every interval too narrow."""
+    study: Study = make_study(seeds=3)
+    seeds = {run: study.plan(*run).seed for run in study.runs()}
+    first, *others = [[s for (arm, *_), s in seeds.items() if arm == each] for each in study.arms]
+    assert sorted(first) == list(range(6)), "2 folds x 3 seeds"
+    assert all(other == first for other in others)
 
 
 def test_a_published_network_keeps_the_name_it_was_given_by(tmp_path: Path, make_study: Any):

@@ -11,11 +11,13 @@ import pytest
 from scipy import stats
 
 from ushape.errors import RunError
-from ushape.files import read_json, write_json, write_yaml
+from ushape.files import read_json, read_yaml, write_json, write_yaml
 from ushape.study.planning import outlook
 from ushape.study.statistics import detectable_difference, patients_needed, power, variance_components
+from ushape.study.statistics.components import components
+from ushape.study.statistics.evidence import gather
 
-ARMS = ("unet", "unet+residual", "unet+dense")
+ARMS = ("unet", "unet+residual", "unet+dense", "unet+residual+se")
 
 
 @pytest.fixture
@@ -63,13 +65,37 @@ def test_the_outlook_is_that_of_the_variance_components(write_study: Any):
     assert found.parts is not None
     for name in ("patient", "seed", "rest"):
         assert getattr(found.parts, name) == pytest.approx(np.mean([getattr(p, name) for p in parts]))
-    assert (found.patients, found.folds, found.seeds, found.comparisons) == (12, 4, 2, 2)
+    assert (found.patients, found.folds, found.seeds, found.contrasts) == (12, 4, 2, 2)
     size = {"seeds": 2, "folds": 4, "alpha": 0.025}
     assert found.visible == detectable_difference(found.parts, patients=12, wanted=0.8, **size)
     assert found.chance == power(found.parts, 0.02, patients=12, **size)
     assert [row.seeds for row in found.rows] == [2, 3, 5]
     assert found.rows[0].visible[12] == found.visible
     assert found.rows[0].needed == patients_needed(found.parts, 0.02, wanted=0.8, **size)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_of_an_ablation_the_outlook_is_that_of_its_effects(write_study: Any, seeds: int):
+    """Arms none, a, b, a b: the effect of a is the mean of two differences, b's too, and half of their difference."""
+    made = matrices(4, seeds, 12, np.random.default_rng(10))
+    folder = write_study(made)
+    asked = read_yaml(folder / "study.yaml")
+    alone = outlook(folder, 0.02, 0.8)
+    write_yaml(folder / "study.yaml", asked | {"design": {"kind": "full", "factors": ["a", "b"], "halvings": 0}})
+    found = outlook(folder, 0.02, 0.8)
+    assert (alone.contrasts, alone.of_effects, found.contrasts, found.of_effects) == (3, False, 3, True)
+    values = gather(made, "macro_dice", "pooled", np.arange(12) % 4).pseudovalues()
+    none, a, b, both = values
+    effects = [(both + a - b - none) / 2, (both + b - a - none) / 2, (both - a - b + none) / 2]
+    if seeds == 1:
+        spread = np.sqrt(np.mean([effect[0].var(ddof=1) for effect in effects]))
+        told = np.sqrt(np.mean([(arm[0] - none[0]).var(ddof=1) for arm in (a, b, both)]))
+        assert found.visible / alone.visible == pytest.approx(spread / told)
+    else:
+        parts = [components(effect, np.arange(12) % 4) for effect in effects]
+        assert found.parts is not None
+        for name in ("patient", "seed", "rest"):
+            assert getattr(found.parts, name) == pytest.approx(np.mean([getattr(p, name) for p in parts]))
 
 
 def test_more_patients_and_more_seeds_see_more(write_study: Any):

@@ -195,14 +195,21 @@ def test_demsar_s_example_of_ranks():
 
 
 @pytest.mark.parametrize("arms", [3, 6])
-def test_the_statistic_is_that_of_scipy_and_p_that_of_its_f(arms: int):
+def test_the_statistic_is_that_of_scipy_and_p_is_near_that_of_an_f_for_many_patients(arms: int):
     rng = np.random.default_rng(arms)
-    scores = {f"arm {a}": rng.integers(0, 9, 12) / 9 + a / 20 for a in range(arms)}
+    scores = {f"arm {a}": rng.integers(0, 9, 60) / 9 + a / 40 for a in range(arms)}
     found = critical_difference(scores)
     expected = stats.friedmanchisquare(*scores.values()).statistic
     assert found.chi_square == pytest.approx(expected)
-    f = 11 * expected / (12 * (arms - 1) - expected)
-    assert found.p == pytest.approx(stats.f.sf(f, arms - 1, 11 * (arms - 1)))
+    f = 59 * expected / (60 * (arms - 1) - expected)  # Iman and Davenport 1980
+    assert 0.002 < found.p < 0.9, "a p that tells something"
+    assert found.p == pytest.approx(stats.f.sf(f, arms - 1, 59 * (arms - 1)), abs=0.02)
+
+
+def test_three_patients_who_agree_are_one_order_in_thirty_six():
+    """Of the 6^3 orders of three arms in three patients 6 are unanimous: p = 1/36, where F would have none at all."""
+    scores = {f"arm {a}": np.array([0.1, 0.2, 0.3]) + a / 10 for a in range(3)}
+    assert critical_difference(scores, resamples=40_000).p == pytest.approx(1 / 36, abs=0.004)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -226,7 +233,7 @@ def test_ranks_go_from_best_to_worst_and_drop_patients_without_a_score():
     same = critical_difference({name: np.ones(5) for name in "abc"})
     assert (same.ranks, same.chi_square, same.p, same.groups) == ((2, 2, 2), 0, 1, (("a", "b", "c"),))
     ever = critical_difference({name: np.arange(30) + i for i, name in enumerate("abc")})
-    assert ever.p == 0
+    assert ever.p == 1 / 10_001, "the least that so many orders can show"
     assert ever.groups == ()
 
 

@@ -81,9 +81,11 @@ def power(options: argparse.Namespace) -> None:
     from ushape.study.planning import outlook
 
     found = outlook(options.study, options.difference / 100, options.power)
-    level = "5%" if found.comparisons == 1 else f"5% / {found.comparisons} comparisons, to be safe under Holm"
+    what = "effects" if found.of_effects else "comparisons"
+    level = "5%" if found.contrasts == 1 else f"5% / {found.contrasts} {what}, to be safe under Holm"
     size = f"{found.patients} patients, {found.folds} folds, {found.seeds} seed{'s' * (found.seeds > 1)}"
-    say(f"pooled macro Dice against the first arm; two-sided test at {level}")
+    of = "effects on pooled macro Dice" if found.of_effects else "pooled macro Dice against the first arm"
+    say(f"{of}; two-sided test at {level}")
     if found.parts is None or found.chance is None:
         say(f"this study ({size}) sees, at best, a difference of {100 * found.visible:.1f} points with a power of")
         say(f"{found.wanted:g}: that is if a run's luck (its seed) made no difference at all, which one seed cannot")

@@ -121,7 +121,7 @@ def _training(r: Results) -> list[str]:
         else []
     )
     jitter += [f"blur or sharpening of up to {k['sharpness']:g} pixels"] if k.get("sharpness") else []
-    if len(jitter) > 1:
+    if "crop" in k:
         told.append(f"Crops were changed by {listed(jitter)}.")
     starts = [(a, a.changes.get("pretrained", k.get("pretrained"))) for a in r.arms]
     if began := [a.name for a, how in starts if how == "imagenet" or (how == "auto" and "efficientnet-lite" in a.spec)]:
@@ -249,9 +249,13 @@ def _statistics(r: Results) -> list[str]:
             if len(r.seeds) > 1
             else "; with one seed they do not cover the variation from training to training."
         ),
-        f"p-values of no difference are adjusted over the {what} by Holm's method [@holm]." if several else "",
+        "Pooled macro Dice is the primary score.",
+        f"Within each score p-values of no difference are adjusted over the {what} by Holm's method [@holm]."
+        if several
+        else "",
         f"Equivalence is concluded where the whole interval lies within ±{margin}, which is two one-sided tests "
-        f"[@schuirmann] at {50 * (1 - c.confidence):g}%; a large p alone is never taken for no difference.",
+        f"[@schuirmann] at {50 * (1 - c.confidence):g}%, not adjusted; a large p alone is never taken for no "
+        "difference.",
     ]
     if tested:
         more = [
@@ -266,7 +270,8 @@ def _statistics(r: Results) -> list[str]:
     if r.ranks:
         told.append(
             f"All networks were ranked within {count(r.ranks.patients, 'patient')} by macro Dice and compared by "
-            "Friedman's test [@iman] and the critical difference of Nemenyi [@demsar]."
+            "Friedman's test [@friedman], its p by permutations within patients, and the critical difference of "
+            "Nemenyi [@demsar]."
         )
     return told
 

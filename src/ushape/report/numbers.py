@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ushape.report.results import Estimate
 
 NONE = "–"
@@ -26,21 +28,27 @@ def signed(share: float, digits: int = 1, plus: bool = True) -> str:
     return text.replace("-", "−") if plus or text[0] == "-" else text[1:]
 
 
-def bounds(e: Estimate) -> tuple[str, str, str]:
+def bounds(e: Estimate, margin: float) -> tuple[str, str, str]:
     """Difference, low and high in points: ('+2.1', '0.6', '3.7'); dashes where there is none.
 
-    Digits are added until no bound is rounded to zero: on which side of zero it lies is what people read.
+    Digits are added until no bound is rounded to zero or to the other side of ±margin: on which side of these it lies
+    is what people read.
     """
     if e.difference is None or e.low is None or e.high is None:
         return NONE, NONE, NONE
     ends = [b for b in (e.low, e.high) if b != 0]
-    digits = next((d for d in (1, 2) if all(round(100 * b, d) for b in ends)), 3)
+
+    def tells(digits: int) -> bool:
+        shown = [abs(round(100 * b, digits)) / 100 for b in ends]
+        return all(s > 0 and np.sign(s - margin) == np.sign(abs(b) - margin) for s, b in zip(shown, ends, strict=True))
+
+    digits = next((d for d in (1, 2) if tells(d)), 3)
     return signed(e.difference, digits), signed(e.low, digits, plus=False), signed(e.high, digits, plus=False)
 
 
-def interval(e: Estimate) -> tuple[str, str]:
+def interval(e: Estimate, margin: float) -> tuple[str, str]:
     """Difference and interval in points: ('+2.1', '[0.6, 3.7]'); the second is empty where there is none."""
-    difference, low, high = bounds(e)
+    difference, low, high = bounds(e, margin)
     return difference, "" if low == NONE else f"[{low}, {high}]"
 
 

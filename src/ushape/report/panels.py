@@ -38,7 +38,7 @@ def effects(results: Results) -> list[Panel]:
 
 def _forest(rows: Sequence[Comparison | Effect], span: tuple[float, float], results: Results, about: str) -> Panel:
     title = verdicts.score(rows[0])
-    each = (f"{verdicts.label(e)} {' '.join(interval(e))}, {verdicts.word(e)}" for e in rows)
+    each = (f"{verdicts.label(e)} {' '.join(interval(e, results.margin))}, {verdicts.word(e)}" for e in rows)
     label = f"{about}, {title}, points: {'; '.join(each)}"
     return Panel(title[0].upper() + title[1:], Markup(figures.forest(rows, span, results.margin, label)))
 
@@ -61,7 +61,7 @@ def crossings(results: Results) -> list[Panel]:
     limits = figures.score_range([c for _, c in pairs]) if pairs else (0.0, 1.0)
     panels = []
     for e, c in pairs[:CROSSINGS]:
-        below = words.crossing(main[c.first], e, c.first, c.second)
+        below = words.crossing(main[c.first], e, c.first, c.second, results.margin)
         if e.aliases:
             below += f" The design cannot tell this from {' '.join(e.aliases)}."
         ends = (f"{c.first} {word} {off:.1f}, {on:.1f}" for word, (off, on) in (("off", c.without), ("on", c.with_)))

@@ -57,8 +57,8 @@ WORKS = {
                  "1–36."),
     "demsar": ("Demšar 2006", "J. Demšar (2006). Statistical comparisons of classifiers over multiple data sets. "
                "J Mach Learn Res 7, 1–30."),
-    "iman": ("Iman and Davenport 1980", "R. L. Iman, J. M. Davenport (1980). Approximations of the critical region of "
-             "the Friedman statistic. Commun Stat A 9, 571–595."),
+    "friedman": ("Friedman 1937", "M. Friedman (1937). The use of ranks to avoid the assumption of normality implicit "
+                 "in the analysis of variance. J Am Stat Assoc 32(200), 675–701."),
     "nikolov": ("Nikolov et al. 2021", "S. Nikolov, S. Blackwell, A. Zverovitch et al. (2021). Clinically applicable "
                 "segmentation of head and neck anatomy for radiotherapy. J Med Internet Res 23(7), e26151."),
     "guo": ("Guo et al. 2017", "C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017). On calibration of modern neural "

@@ -148,27 +148,27 @@ def _trials(s: Search, key: str) -> list[str]:
 
 def differences(results: Results) -> Sheet:
     every = [c for m, a in _kinds() for c in results.compared(m, a)]
-    first = results.arms[0].name
-    return Sheet("comparisons", f"Differences to {first}", ["Arm", *_HEADS], _estimates(every), _NOTE, 2)
+    title, rows = f"Differences to {results.arms[0].name}", _estimates(every, results.margin)
+    return Sheet("comparisons", title, ["Arm", *_HEADS], rows, _NOTE, 2)
 
 
 def effects(results: Results) -> Sheet:
     every = [e for m, a in _kinds() for e in results.effects_on(m, a)]
-    return Sheet("effects", "Effects", ["Effect", *_HEADS], _estimates(every), _NOTE, 2)
+    return Sheet("effects", "Effects", ["Effect", *_HEADS], _estimates(every, results.margin), _NOTE, 2)
 
 
 _HEADS = ["Score", "Difference", "From", "To", "p (Holm)", "p (equivalence)", "Verdict"]
 _NOTE = (
-    "Differences in points with the ends of their intervals. p (Holm): of no difference, adjusted. p (equivalence): of "
-    "a difference beyond the margin."
+    "Differences in points with the ends of their intervals. p (Holm): of no difference, adjusted within each score. p "
+    "(equivalence): of a difference beyond the margin, not adjusted; it is told as no difference below .025."
 )
 
 
-def _estimates(every: Sequence[Comparison | Effect]) -> list[list[str]]:
+def _estimates(every: Sequence[Comparison | Effect], margin: float) -> list[list[str]]:
     rows = []
     for e in every:
         of = f"{METRIC[e.metric]}, {AGGREGATION[e.aggregation]}"
-        rows.append([label(e), of, *bounds(e), p_value(e.p_holm), p_value(e.p_equivalence), word(e)])
+        rows.append([label(e), of, *bounds(e, margin), p_value(e.p_holm), p_value(e.p_equivalence), word(e)])
     return rows
 
 
@@ -185,7 +185,8 @@ def tests(results: Results) -> Sheet:
     note = (
         "On the differences of patients. Wilcoxon and permutation: one arm against the first, not adjusted for "
         "several. Better, same, worse: probabilities in percent by the Bayesian signed-rank test, the same being "
-        "within the margin. All of these leave out the luck of a training run."
+        "within the margin. These leave out the luck of a training run. Benjamini-Hochberg adjusts the p of the "
+        "intervals, over all arms."
     )
     return Sheet("tests", "Other tests, over patients", heads, rows, note, 2)
 

@@ -59,4 +59,4 @@ def _number(value: float | None) -> float:
 def _difference(results: Results, arm: Arm, column: int) -> tuple[str, str, str]:
     kinds = [(m, a) for a in ("pooled", "per_patient") for m in ("macro_dice", "accuracy")]
     found = results.comparison(arm.name, *kinds[column]) if column < len(kinds) else None
-    return (*interval(found), found.verdict) if found else ("", "", "")
+    return (*interval(found, results.margin), found.verdict) if found else ("", "", "")

@@ -63,7 +63,7 @@ def _told(found: Sequence[Comparison | Effect], margin: float, most: int = MOST)
         group = [e for e in found if e.verdict == verdict]
         pieces = [f"{start} ({len(group)} of {len(found)}, points of {score(first)}): "]
         for i, e in enumerate(group):
-            pieces += [label(e), f" {' '.join(interval(e))}{'.' if i == len(group) - 1 else ', '}"]
+            pieces += [label(e), f" {' '.join(interval(e, margin))}{'.' if i == len(group) - 1 else ', '}"]
         if group:
             made.append(Headline(verdict, tuple(pieces)))
     return made
@@ -84,7 +84,7 @@ def _others(rest: list[Effect], margin: float, more: bool) -> list[Headline]:
 def sentence(e: Comparison | Effect, margin: float) -> Said:
     """One sentence on a comparison or an effect."""
     name, other = label(e), e.baseline if isinstance(e, Comparison) else ""
-    difference, range_ = interval(e)
+    difference, range_ = interval(e, margin)
     if not range_:
         missing = ": a score is missing."
         return ("", name, " could not be compared with ", other, missing) if other else ("", name, missing)
@@ -93,7 +93,7 @@ def sentence(e: Comparison | Effect, margin: float) -> Said:
         rest = f", within ±{points(margin)} of {of} ({difference} {range_})."
         return ("", name, ": no difference to ", other, rest) if other else ("", name, f": no difference{rest}")
     if e.verdict == "unresolved":
-        _, low, high = bounds(e)
+        _, low, high = bounds(e, margin)
         between = f"between {_plus(low)} and {_plus(high)} points of {of}"
         rest = f": too uncertain to say: {between}."
         if side(e):
@@ -151,10 +151,8 @@ def otherwise(results: Results) -> Said:
     pieces = ["Not so where every patient counts alike (per-patient macro Dice): "]
     for i, e in enumerate(changed):
         end = "." if i == len(changed) - 1 else "; "
-        pieces += [
-            label(e),
-            f" {word(e)}, {' '.join(interval(e))}{', ' + p_told(e.p_holm) if _told_apart(e) else ''}{end}",
-        ]
+        p = f", {p_told(e.p_holm)}" if _told_apart(e) else ""
+        pieces += [label(e), f" {word(e)}, {' '.join(interval(e, results.margin))}{p}{end}"]
     return tuple(pieces)
 
 

@@ -44,12 +44,18 @@ def design(results: Results) -> list[str]:
     return told
 
 
-def crossing(main: Effect, crossed: Effect, first: str, second: str) -> str:
-    """What `first` adds with `second` and without it, from the main effect of the first and their interaction."""
-    if main.difference is None or crossed.difference is None:
+def crossing(main: Effect, crossed: Effect, first: str, second: str, margin: float) -> str:
+    """What `first` adds with `second` and without it, from the main effect of the first and their interaction.
+
+    The two differ by twice the interaction: only where that is within the margin, they are called the same.
+    """
+    if main.difference is None or crossed.difference is None or crossed.low is None or crossed.high is None:
         return "A score is missing."
     without, with_ = main.difference - crossed.difference, main.difference + crossed.difference
     adds = f"{first}: {signed(without)} points without {second}, {signed(with_)} with it"
+    apart = 2 * max(abs(crossed.low), abs(crossed.high))
+    if crossed.verdict == "equivalent" and apart >= margin:
+        return f"{adds}; these two differ by less than {points(2 * margin)}."
     return f"{adds}; {_apart[crossed.verdict]}."
 
 
@@ -97,10 +103,15 @@ def limits(results: Results) -> list[str]:
     else:
         told.append(f"{len(results.seeds)} seeds show only roughly how much a run varies by itself.")
     if arms > 1:
+        what = "effects" if results.design else "comparisons"
         told.append(
-            f"Each interval stands alone: none is widened because {arms} arms were compared. The p-values are: Holm's "
-            "adjustment keeps the chance of any false finding among them at the level that one alone would have."
+            f"Each interval stands alone: none is widened because {arms} arms were compared. The p-values of no "
+            f"difference are adjusted: within one score, Holm's method keeps the chance of any false finding among all "
+            f"{what} at the level that one alone would have. Over several scores that chance adds up, and p of "
+            "equivalence is not adjusted: what pooled macro Dice says is the study's answer, other scores are hints."
         )
+    if results.tuning:
+        told.append("The luck of the search for a learning rate, one for each arm and fold, is in no interval.")
     told.append(f"“No difference” means none larger than {points(results.margin)}, not none at all.")
     if results.ranks:
         told.append("Ranks and the tests on patients take the trained networks as they are: luck of a run counts.")

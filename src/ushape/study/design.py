@@ -134,13 +134,18 @@ class Study:
                     yield arm, fold, seed
 
     def plan(self, arm: str, fold: int, seed: int) -> RunPlan:
-        """The run of one arm, fold and seed. Arms share seeds: they see the same crops in the same order."""
+        """The run of one arm, fold and seed. Arms share seeds: they see the same crops in the same order.
+
+        Folds do not: the run's own seed is seed * folds + fold - 1, so that a run's luck is not that of another fold's,
+        as intervals take for granted (`statistics.paired`).
+        """
         patients = self.folds[fold - 1]
         parts: dict[str, Any] = {
             part: tuple(roi for roi in self.rois if roi.patient in getattr(patients, part))
             for part in ("train", "validation", "test")
         }
-        return RunPlan(self.arms[arm].spec, self._recipe(arm, fold), seed, self.data, mpp=self.mpp, **parts)
+        own = seed * len(self.folds) + fold - 1
+        return RunPlan(self.arms[arm].spec, self._recipe(arm, fold), own, self.data, mpp=self.mpp, **parts)
 
     def _recipe(self, arm: str, fold: int) -> Recipe:
         own = self.arms[arm].own(self.recipe)

@@ -70,7 +70,7 @@ class Inference:
             family = [row for row in tested if row["metric"] == metric]
             adjusted = benjamini_hochberg([row["p"] for row in family])
             for row, p in zip(family, adjusted.tolist(), strict=True):
-                row["tests"]["benjamini_hochberg_p"] = _rounded(p)
+                row["tests"]["benjamini_hochberg_p"] = _p(p)
         return rows
 
     def effects(self) -> Rows:
@@ -95,7 +95,7 @@ class Inference:
             "metric": metric,
             "mean_ranks": {n: _rounded(r) for n, r in zip(found.arms, found.ranks, strict=True)},
             "critical_difference": _rounded(found.critical_difference),
-            "friedman_p": _rounded(found.p),
+            "friedman_p": _p(found.p),
             "patients": found.patients,
             "confidence": 0.95,
             "groups": [list(group) for group in found.groups],
@@ -116,8 +116,9 @@ class Inference:
         margin = self.study.margin
         shown = {k: _rounded(v) for k, v in vars(found).items() if k not in ("seeds", "uncertainty")}
         return shown | {
-            "p_holm": _rounded(adjusted),
-            "p_equivalence": _rounded(equivalence(found, margin).p),
+            "p": _p(found.p),
+            "p_holm": _p(adjusted),
+            "p_equivalence": _p(equivalence(found, margin).p),
             "verdict": verdict(found.difference, found.low, found.high, adjusted, margin),
         }
 
@@ -139,8 +140,8 @@ class Inference:
         own = patient_differences(arm, baseline, row["metric"])
         chances = bayesian_signed_rank(own, self.study.margin)
         return {
-            "wilcoxon_p": _rounded(wilcoxon_p(own)),
-            "permutation_p": _rounded(permutation_p(arm, baseline, row["metric"], row["aggregation"])),
+            "wilcoxon_p": _p(wilcoxon_p(own)),
+            "permutation_p": _p(permutation_p(arm, baseline, row["metric"], row["aggregation"])),
             "benjamini_hochberg_p": None,
             "better": _rounded(chances.better),
             "same": _rounded(chances.equivalent),
@@ -150,3 +151,8 @@ class Inference:
 
 def _rounded(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
+
+
+def _p(value: float) -> float:
+    """To six significant digits: a small p is not none."""
+    return float(f"{value:.6g}")

@@ -1,7 +1,8 @@
 """How large a study must be to see a difference, from what the runs of one that is finished tell.
 
-Variance components of the difference to the first arm in pooled macro Dice, averaged over the other arms. The level
-is 5% divided by the number of comparisons: what Holm asks of the first of them, so that the answer is on the safe side.
+Variance components of the difference to the first arm in pooled macro Dice, averaged over the other arms; of an
+ablation those of its effects. The level is 5% divided by their number: what Holm asks of the first of them, so that
+the answer is on the safe side.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from scipy import optimize, stats
 
 from ushape.errors import RunError
 from ushape.files import read_json
+from ushape.study.design import read_question
+from ushape.study.factorial import make_design
 from ushape.study.runner import RESULT
 from ushape.study.statistics import Components, detectable_difference, patients_needed, power
 from ushape.study.statistics.components import components
@@ -39,6 +42,7 @@ class Row:
 class Outlook:
     """What a study, and larger ones like it, can see. Differences are shares (0.01 is a point).
 
+    `contrasts`: how many arms are compared with the first, or effects estimated (`of_effects`).
     With one seed `parts` is None, there are no rows, `chance` is None, and `visible` is what would be seen if it made
     no difference which run one has: the true one is larger.
     """
@@ -46,7 +50,8 @@ class Outlook:
     patients: int
     folds: int
     seeds: int
-    comparisons: int
+    contrasts: int
+    of_effects: bool
     difference: float
     wanted: float
     parts: Components | None
@@ -63,18 +68,20 @@ def outlook(folder: Path, difference: float, wanted: float) -> Outlook:
     """
     if not 0 < difference < 1:
         raise RunError(f"--difference {100 * difference:g}: give points above 0 and below 100, say 2")
-    evidence = gather(*_matrices(folder))
+    evidence, effects = gather(*_matrices(folder)), _effects(folder)
     values = evidence.pseudovalues()  # [arms, seeds, patients]
-    comparisons, seeds, patients = len(values) - 1, *values.shape[1:]
-    folds, alpha = len(set(evidence.folds.tolist())), 0.05 / comparisons
+    others = np.eye(len(values))[1:] - np.eye(len(values))[0]
+    found = np.tensordot(others if effects is None else effects, values, 1)  # [contrasts, seeds, patients]
+    contrasts, seeds, patients = found.shape
+    folds, alpha = len(set(evidence.folds.tolist())), 0.05 / contrasts
     if not alpha < wanted < 1:
         raise RunError(f"--power {wanted:g}: give a share between {alpha:g} and 1, say 0.8")
-    asked = (patients, folds, seeds, comparisons, difference, wanted)
+    asked = (patients, folds, seeds, contrasts, effects is not None, difference, wanted)
     if seeds == 1:
-        spread = float(np.sqrt((values[1:, 0] - values[0, 0]).var(-1, ddof=1).mean()))
+        spread = float(np.sqrt(found[:, 0].var(-1, ddof=1).mean()))
         return Outlook(*asked, None, _without_luck(spread, patients, wanted, alpha), None)
-    found = [components(arm - values[0], evidence.folds) for arm in values[1:]]
-    parts = Components(*(float(np.mean([getattr(f, k) for f in found])) for k in ("patient", "seed", "rest")))
+    each_of = [components(each, evidence.folds) for each in found]
+    parts = Components(*(float(np.mean([getattr(e, k) for e in each_of])) for k in ("patient", "seed", "rest")))
     rows = []
     for each in SEEDS:
         visible = {
@@ -99,6 +106,12 @@ def _without_luck(spread: float, patients: int, wanted: float, alpha: float) -> 
     reach = stats.t.isf(alpha / 2, freedom)
     shift = optimize.brentq(lambda x: stats.nct.sf(reach, freedom, x) - wanted, 0.0, 100.0 + 10 * reach)
     return float(shift * spread / np.sqrt(patients))
+
+
+def _effects(folder: Path) -> NDArray[np.float64] | None:
+    """The weights of an ablation's effects [effects, arms]; None for a study without a design."""
+    design = read_question(folder).get("design")
+    return np.array([e.weights for e in make_design(**design).effects]) if design else None
 
 
 def _matrices(folder: Path) -> tuple[list[NDArray[np.int64]], str, str, list[int]]:

@@ -154,7 +154,7 @@ def _mean(scores: Sequence[Any]) -> Any:
 def _design(design: Design | None) -> dict[str, Any] | None:
     if design is None:
         return None
-    words = [" x ".join(word) for word in design.words]
+    words = [("- " if len(word) % 2 else "") + " x ".join(word) for word in design.words]  # the base is in the fraction
     return {"kind": design.kind, "factors": list(design.factors), "resolution": design.resolution, "words": words}
 
 

@@ -32,7 +32,7 @@ def forest(rows: Sequence[Comparison | Effect], span: tuple[float, float], margi
             # Below the words of the row, which would be crossed.
             axes.fill_between([-100 * margin, 100 * margin], y - 0.34, y + 0.12, color=WASH, lw=0, zorder=0)
             axes.plot([0, 0], [y - 0.34, y + 0.12], color=MUTED, lw=0.9, zorder=1)
-            number, bounds = interval(e)
+            number, bounds = interval(e, margin)
             colour = COLOURS[e.verdict]
             word = verdicts.word(e)
             name = short(verdicts.label(e), 54 - len(word))  # they share a line, in fonts wider than the one measured

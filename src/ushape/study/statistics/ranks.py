@@ -26,19 +26,22 @@ class Ranking:
     chi_square: float
     """Friedman's statistic, corrected for ties."""
     p: float
-    """Of no difference among all arms, by the F statistic of Iman and Davenport."""
+    """Of no difference among all arms, by permutations within patients."""
     patients: int
 
 
-def critical_difference(scores: Mapping[str, Float], *, alpha: float = 0.05) -> Ranking:
+def critical_difference(
+    scores: Mapping[str, Float], *, alpha: float = 0.05, resamples: int = 10_000, seed: int = 0
+) -> Ranking:
     """Rank arms within each patient by scores [patients] (higher is better, ties share) and test (Demšar 2006).
 
-    Demšar, JMLR 7:1, section 3.2. chi_square is Friedman's; p that of F = (N - 1) chi_square / (N (k - 1) -
-    chi_square) with k - 1 and (k - 1)(N - 1) degrees of freedom, for k arms and N patients (Iman and Davenport 1980).
-    Two arms differ (Nemenyi 1963) if their mean ranks do by at least q sqrt(k (k + 1) / 6N), where q is the upper
-    alpha quantile of the studentised range for k groups and infinite degrees of freedom, over sqrt(2). Patients
-    without a score in any arm are left out. Each patient counts alike, and so do all differences: ranks say which arm
-    is more often ahead, not by how much, and seeds' luck is not in them.
+    Demšar, JMLR 7:1, section 3.2. chi_square is Friedman's (1937). If no arm is better, a patient's ranks may stand in
+    any order: p is the share (1 + as large) / (1 + resamples) of such orders, drawn for all patients, whose statistic
+    is at least as large (Phipson and Smyth 2010); approximations by chi-square or F are poor for few patients. Two arms
+    differ (Nemenyi 1963) if their mean ranks do by at least q sqrt(k (k + 1) / 6N), for k arms and N patients, where q
+    is the upper alpha quantile of the studentised range for k groups and infinite degrees of freedom, over sqrt(2).
+    Patients without a score in any arm are left out. Each patient counts alike, and so do all differences: ranks say
+    which arm is more often ahead, not by how much, and seeds' luck is not in them.
 
     RunError for fewer than 2 arms or patients, scores of different patients, or alpha outside (0, 1).
     """
@@ -53,14 +56,26 @@ def critical_difference(scores: Mapping[str, Float], *, alpha: float = 0.05) -> 
     mean = ranked.mean(0)
     spread = ((ranked - (arms + 1) / 2) ** 2).sum() / (arms - 1)  # 0 if every patient ties every arm
     chi_square = float(patients**2 * ((mean - (arms + 1) / 2) ** 2).sum() / spread) if spread else 0.0
-    left = patients * (arms - 1) - chi_square
-    f = (patients - 1) * chi_square / left if left > 1e-9 else np.inf
-    p = float(stats.f.sf(f, arms - 1, (arms - 1) * (patients - 1)))
+    p = _permuted_p(ranked, resamples, seed)
     quantile = stats.studentized_range.ppf(1 - alpha, arms, np.inf) / np.sqrt(2)
     critical = float(quantile * np.sqrt(arms * (arms + 1) / (6 * patients)))
     order = np.argsort(mean, kind="stable")
     names, ranks = tuple(list(scores)[i] for i in order), mean[order]
     return Ranking(names, tuple(ranks.tolist()), critical, _groups(names, ranks, critical), chi_square, p, patients)
+
+
+def _permuted_p(ranked: Float, resamples: int, seed: int) -> float:
+    """Of ranks [N, k]: how often the sums of arms spread as far, each patient's ranks in an order drawn at random.
+
+    The spread of ranks within patients stays as it is, so that this orders as chi_square does.
+    """
+    rng, large = np.random.default_rng(seed), 0
+    seen = ((ranked.sum(0) - ranked.sum() / ranked.shape[1]) ** 2).sum()
+    for start in range(0, resamples, 1000):
+        drawn = rng.permuted(np.broadcast_to(ranked, (min(1000, resamples - start), *ranked.shape)), axis=-1)
+        sums = drawn.sum(1)  # [R, k]
+        large += int((((sums - sums.mean(-1, keepdims=True)) ** 2).sum(-1) >= seen - 1e-9).sum())
+    return (1 + large) / (1 + resamples)
 
 
 def _groups(names: tuple[str, ...], ranks: Float, critical: float) -> tuple[tuple[str, ...], ...]:

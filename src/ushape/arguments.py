@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from math import inf
+from pathlib import Path
 from typing import TypeVar
 
 from ushape.errors import UshapeError, check_seed
@@ -23,6 +24,21 @@ def _number(text: str, kind: Callable[[str], N], holds: Callable[[N], bool], rem
     if value is None or not holds(value):
         raise argparse.ArgumentTypeError(f"{text}: give {remedy}")
     return value
+
+
+def path(text: str) -> Path:
+    """A file or folder; an empty text, as of a shell's variable that is not set, is none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: name a file or a folder (`.` for this one)")
+    return Path(text)
+
+
+def runs(text: str) -> int:
+    return _number(text, int, lambda value: 1 <= value <= 1000, "a whole number from 1 to 1000")
+
+
+def side(text: str) -> int:
+    return _number(text, int, lambda value: 1 <= value <= 2**16, "a side in px, up to 65536")
 
 
 def amount(text: str) -> float:

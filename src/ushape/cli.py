@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ushape import __version__
-from ushape.arguments import amount, fold_of, jobs, natural, pixel_size, positive, radius, seed
+from ushape.arguments import amount, fold_of, jobs, natural, path, pixel_size, positive, radius, runs, seed, side
 from ushape.errors import UshapeError
 
 TTA_NAMES = ("none", "flips", "d4", "zooms")
@@ -45,14 +45,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept = "; what was done is kept: the same command goes on from there"
         print(f"ushape: interrupted{kept * options.function.startswith(RESUMED)}", file=sys.stderr)
         code = 130
-    except PermissionError as error:
-        what = error.filename or "something here"
-        print(f"ushape: {what}: {error.strerror}: have it allowed, or choose another place", file=sys.stderr)
-        code = 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        remedy = "have it allowed, or choose another place" if isinstance(error, PermissionError) else "put that right"
+        print(
+            f"ushape: {error.filename or 'what is written here'}: {error.strerror or error}: {remedy}", file=sys.stderr
+        )
+        code = 2
+    except (Exception, SystemExit) as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            print("ushape: that takes more memory than there is: ask for less at a time", file=sys.stderr)
+        elif (told := _blame(error)) is not None:
+            print(f"ushape: {told}", file=sys.stderr)
+        else:
+            raise
+        code = 2
     sys.exit(code or 0)
+
+
+def _blame(error: BaseException) -> str | None:
+    """What to say of an error that a plugin made; None where none is loaded, so that it is ours."""
+    plugin = sys.modules.get("ushape.nets.plugin")
+    return plugin.blame(error) if plugin else None
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -79,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
         if not function.startswith(("data:", "studies:", "reproduce:", "lits:", "measure:")):
             made.add_argument(
                 "--plugin",
-                type=Path,
+                type=path,
                 action="append",
                 metavar="FILE",
                 help="Python file with modifications of your own",
@@ -89,13 +105,13 @@ def make_parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="make and check data", allow_abbrev=False)
     data_commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     one = add(data_commands, "phantom", "data:phantom", "write procedural tissue in the BCSS layout")
-    one.add_argument("folder", type=Path)
+    one.add_argument("folder", type=path)
     one.add_argument("--patients", type=int, default=12)
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--size", type=int, default=512, help="side of a ROI in px (512)")
     one.add_argument("--mpp", type=pixel_size, default=1.2, help="µm per pixel (1.2)")
     one = add(data_commands, "check", "data:check", "list what is wrong with a folder of images and masks")
-    one.add_argument("folder", type=Path)
+    one.add_argument("folder", type=path)
     one.add_argument("--mpp", type=pixel_size, help="µm per pixel of images whose names do not say it")
     one.add_argument("--grouping", default="bcss-5", help="grouping of the class shares shown (bcss-5)")
 
@@ -105,13 +121,13 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=seed, default=0)
     where = one.add_mutually_exclusive_group()
     where.add_argument("--fold", type=fold_of, metavar="K/N", help="hold out fold K of N, by patient, and score it")
-    where.add_argument("--val", type=Path, metavar="PATH", help="folder of validation ROIs of other patients")
+    where.add_argument("--val", type=path, metavar="PATH", help="folder of validation ROIs of other patients")
     _fitting_arguments(one)
 
     one = add(commands, "pretrain", "pretrain:pretrain", "train a network on images without masks, to start from")
     one.add_argument("spec")
-    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images")
-    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run; resumed if begun")
+    one.add_argument("--data", type=path, required=True, metavar="DIR", help="folder of images")
+    one.add_argument("--out", type=path, required=True, metavar="DIR", help="folder of the run; resumed if begun")
     one.add_argument("--mpp", type=pixel_size, help="µm per pixel of images whose names do not say it")
     one.add_argument("--steps", type=int, help="optimisation steps (800)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
@@ -119,16 +135,16 @@ def make_parser() -> argparse.ArgumentParser:
     _fitting_arguments(one)
 
     one = add(commands, "evaluate", "predict:evaluate", "score a network on whole ROIs, or the mean of several")
-    one.add_argument("weights", type=Path, nargs="+", metavar="RUN|WEIGHTS")
-    one.add_argument("--data", type=Path, required=True, metavar="PATH")
-    one.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")
+    one.add_argument("weights", type=path, nargs="+", metavar="RUN|WEIGHTS")
+    one.add_argument("--data", type=path, required=True, metavar="PATH")
+    one.add_argument("--json", type=path, metavar="FILE", help="write all scores to a file")
     _filter_argument(one)
     _prediction_arguments(one)
 
     one = add(commands, "robustness", "robustness:robustness", "what stain, blur, JPEG and a wrong pixel size cost")
-    one.add_argument("networks", type=Path, nargs="+", metavar="STUDY|RUN|WEIGHTS")
-    one.add_argument("--data", type=Path, required=True, metavar="PATH", help="ROIs; scored by networks new to them")
-    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
+    one.add_argument("networks", type=path, nargs="+", metavar="STUDY|RUN|WEIGHTS")
+    one.add_argument("--data", type=path, required=True, metavar="PATH", help="ROIs; scored by networks new to them")
+    one.add_argument("--out", type=path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
     _prediction_arguments(one)
 
     one = add(commands, "compare", "study:compare", "compare specs with the first one, over patient-level folds")
@@ -149,17 +165,17 @@ def make_parser() -> argparse.ArgumentParser:
     study = commands.add_parser("study", help="how far a study is; go on with it; how large one must be")
     study_commands = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
     one = add(study_commands, "status", "studies:status", "how far a study is, at work or not; reads only")
-    one.add_argument("study", type=Path)
+    one.add_argument("study", type=path)
     one = add(study_commands, "resume", "studies:resume", "go on with a study as its folder says, plugins included")
-    one.add_argument("study", type=Path)
+    one.add_argument("study", type=path)
     _pool_arguments(one)
     one = add(study_commands, "power", "studies:power", "how many patients and seeds it takes to see a difference")
-    one.add_argument("study", type=Path)
+    one.add_argument("study", type=path)
     one.add_argument("--difference", type=float, default=2.0, metavar="POINTS", help="of pooled macro Dice (2)")
     one.add_argument("--power", type=float, default=0.8, metavar="SHARE", help="chance to see it (0.8)")
 
     one = add(commands, "report", "study:report", "write a study's report again")
-    one.add_argument("study", type=Path)
+    one.add_argument("study", type=path)
     one.add_argument("--format", choices=("html", "latex", "csv", "markdown"), default="html")
     one.add_argument("--tolerance", type=float, default=10.0, metavar="UM", help="of borders, in µm (10)")
 
@@ -167,26 +183,26 @@ def make_parser() -> argparse.ArgumentParser:
     _predict_arguments(one)
 
     one = add(commands, "export", "predict:export", "write a trained network as one file that other programs run")
-    one.add_argument("weights", type=Path, metavar="RUN|WEIGHTS")
+    one.add_argument("weights", type=path, metavar="RUN|WEIGHTS")
     one.add_argument("--format", choices=("onnx", "openvino", "torch", "safetensors"), required=True)
     one.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="ends as its format does: .onnx, .xml, .pt2"
+        "--out", type=path, required=True, metavar="FILE", help="ends as its format does: .onnx, .xml, .pt2"
     )
     one.add_argument("--stain", choices=("image", "given"), help="its strength: measured on each image, or an input")
     one.add_argument("--int8", action="store_true", help="quantise it; much faster on CPUs with VNNI or AMX")
-    one.add_argument("--calibrate", type=Path, metavar="PATH", help="images for --int8 (those of the training)")
+    one.add_argument("--calibrate", type=path, metavar="PATH", help="images for --int8 (those of the training)")
     one.add_argument("--mpp", type=pixel_size, help="µm per pixel of those that do not say it")
 
     one = add(commands, "measure", "measure:measure", "tissue composition of predicted slides, from their label maps")
-    one.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="what was --out of predict, or folders in it")
+    one.add_argument("folders", type=path, nargs="+", metavar="DIR", help="what was --out of predict, or folders in it")
     one.add_argument(
         "--inside",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="within these annotations only: GeoJSON of QuPath, or a folder of them",
     )
-    one.add_argument("--csv", type=Path, metavar="FILE", help="write the rows to a file")
-    one.add_argument("--json", type=Path, metavar="FILE", help="write the rows to a file")
+    one.add_argument("--csv", type=path, metavar="FILE", help="write the rows to a file")
+    one.add_argument("--json", type=path, metavar="FILE", help="write the rows to a file")
 
     one = add(commands, "mods", "nets:mods", "list every modification of U-Net that specs can name")
     one.add_argument("--axis", help="only those of one axis")
@@ -203,7 +219,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = add(commands, "draw", "nets:draw", "draw the architecture of a spec as SVG")
     one.add_argument("spec")
-    one.add_argument("--out", type=Path, required=True, metavar="FILE")
+    one.add_argument("--out", type=path, required=True, metavar="FILE")
     _image_arguments(one)
 
     one = add(commands, "match", "nets:match", "the width at which a spec costs what another one does")
@@ -215,18 +231,18 @@ def make_parser() -> argparse.ArgumentParser:
     again = commands.add_parser("reproduce", help="run a paper's system as it describes it", allow_abbrev=False)
     again_commands = again.add_subparsers(dest="reproduce_command", required=True, metavar="PAPER")
     one = add(again_commands, "unet2015", "reproduce:unet2015", "U-Net on membranes in electron micrographs")
-    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images/ and labels/")
-    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
+    one.add_argument("--data", type=path, required=True, metavar="DIR", help="folder of images/ and labels/")
+    one.add_argument("--out", type=path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
     one.add_argument("--full", action="store_true", help="the paper's width of 64 channels, not 16")
     one.add_argument("--ablate", action="store_true", help="train without each of the paper's ingredients too")
     one.add_argument("--validate", action="store_true", help="score held-out training slices, to choose anything by")
-    one.add_argument("--seeds", type=positive, default=1, help="trainings of each kind (1)")
+    one.add_argument("--seeds", type=runs, default=1, help="trainings of each kind (1)")
     one.add_argument("--steps", type=positive, help="optimisation steps, one tile each (7000)")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     one = add(again_commands, "degradation", "reproduce:degradation", "training loss against depth, plain and residual")
-    one.add_argument("--data", type=Path, nargs="+", metavar="PATH", help="folders in the BCSS layout (a phantom)")
-    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
-    one.add_argument("--seeds", type=positive, default=3, help="trainings of each network (3)")
+    one.add_argument("--data", type=path, nargs="+", metavar="PATH", help="folders in the BCSS layout (a phantom)")
+    one.add_argument("--out", type=path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
+    one.add_argument("--seeds", type=runs, default=3, help="trainings of each network (3)")
     one.add_argument("--steps", type=positive, default=400, help="optimisation steps (400)")
     one.add_argument("--jobs", type=jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -242,32 +258,32 @@ def _lits_commands(commands: Any, add: Callable[..., argparse.ArgumentParser]) -
     lits = commands.add_parser("lits", help="liver and lesions in CT volumes, as Han 2017", allow_abbrev=False)
     each = lits.add_subparsers(dest="lits_command", required=True, metavar="COMMAND")
     one = add(each, "phantom", "lits:phantom", "write computed CT volumes in the layout of LiTS")
-    one.add_argument("folder", type=Path)
+    one.add_argument("folder", type=path)
     one.add_argument("--volumes", type=positive, default=24)
     one.add_argument("--seed", type=seed, default=0)
     one.add_argument("--size", type=positive, default=192, help="px along x and y (192)")
     one.add_argument("--pixel", type=float, default=1.1, metavar="MM", help="side of a pixel in mm, about (1.1)")
     one = add(each, "prepare", "lits:prepare", "check a folder of LiTS and make the arrays that training reads")
-    one.add_argument("data", type=Path)
-    one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    one.add_argument("data", type=path)
+    one.add_argument("--out", type=path, required=True, metavar="DIR")
     one = add(each, "train", "lits:train", "train the liver network and the lesion network")
-    one.add_argument("prepared", type=Path)
-    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
+    one.add_argument("prepared", type=path)
+    one.add_argument("--out", type=path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
     one.add_argument("--full", action="store_true", help="the paper's width, crops and rate, for a GPU")
     one.add_argument("--slices", type=positive, help="adjacent slices in, an odd number (5)")
     one.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
     one.add_argument("--seed", type=seed, default=0)
     _fitting_arguments(one)
     one = add(each, "predict", "lits:predict", "label CT volumes with a trained cascade")
-    one.add_argument("run", type=Path)
-    one.add_argument("volumes", type=Path, nargs="+", metavar="VOLUME|DIR", help="NIfTI files, or folders of LiTS")
-    one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    one.add_argument("run", type=path)
+    one.add_argument("volumes", type=path, nargs="+", metavar="VOLUME|DIR", help="NIfTI files, or folders of LiTS")
+    one.add_argument("--out", type=path, required=True, metavar="DIR")
     _computing_arguments(one)
     one = add(each, "score", "lits:score", "score predicted labels as LiTS does")
-    one.add_argument("predicted", type=Path)
-    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of LiTS with the true labels")
-    one.add_argument("--against", type=Path, metavar="DIR", help="other predictions, compared volume by volume")
-    one.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")
+    one.add_argument("predicted", type=path)
+    one.add_argument("--data", type=path, required=True, metavar="DIR", help="folder of LiTS with the true labels")
+    one.add_argument("--against", type=path, metavar="DIR", help="other predictions, compared volume by volume")
+    one.add_argument("--json", type=path, metavar="FILE", help="write all scores to a file")
 
 
 def _image_arguments(parser: argparse.ArgumentParser) -> None:
@@ -276,13 +292,13 @@ def _image_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _training_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="folder in the BCSS layout")
+    parser.add_argument("--data", type=path, required=True, metavar="PATH", help="folder in the BCSS layout")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumed if begun"
+        "--out", type=path, required=True, metavar="DIR", help="folder of the results; resumed if begun"
     )
     parser.add_argument("--mpp", type=pixel_size, help="µm per pixel of images whose names do not say it")
     parser.add_argument("--steps", type=int, help="optimisation steps (the recipe's)")
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="recipe in YAML; keys left out keep their default")
+    parser.add_argument("--recipe", type=path, metavar="FILE", help="recipe in YAML; keys left out keep their default")
     parser.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="recipe keys to change")
 
 
@@ -298,7 +314,7 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
         "--margin", type=float, default=1.0, metavar="POINTS", help="difference that would not matter (1)"
     )
     parser.add_argument("--folds", type=positive, default=5)
-    parser.add_argument("--seeds", type=positive, default=1)
+    parser.add_argument("--seeds", type=runs, default=1)
     _pool_arguments(parser)
 
 
@@ -313,16 +329,16 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "slides",
-        type=Path,
+        type=path,
         nargs="+",
         metavar="[RUN|WEIGHTS] SLIDE",
         help="a trained network, unless --weights names it; files of any scanner, TIFF, PNG, JPEG, or folders of them",
     )
-    add("--weights", type=Path, metavar="RUN|WEIGHTS", help="the network; bcss-demo comes with the package")
-    add("--out", type=Path, default=Path("predictions"), metavar="DIR", help="(predictions)")
+    add("--weights", type=path, metavar="RUN|WEIGHTS", help="the network; bcss-demo comes with the package")
+    add("--out", type=path, default=Path("predictions"), metavar="DIR", help="(predictions)")
     add("--engine", choices=("auto", "torch", "openvino", "onnx"), default="auto", help="auto: the fastest here")
     add("--precision", choices=("auto", "float32", "bf16", "int8"), default="auto")
-    add("--calibrate", type=Path, metavar="PATH", help="images for int8 (those of the training); lets auto take it")
+    add("--calibrate", type=path, metavar="PATH", help="images for int8 (those of the training); lets auto take it")
     add("--tta", choices=TTA_NAMES, default="none", help="views averaged: flips takes 4 times as long, d4 8, zooms 14")
     _filter_argument(parser)
     add("--classes", nargs="+", metavar="CLASS", help="those that become polygons (all)")
@@ -333,7 +349,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tolerance", type=amount, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
     add("--probabilities", action="store_true", help="write a pyramid of probabilities too")
     add("--dicom", action="store_true", help="write a DICOM segmentation too")
-    add("--tile", type=positive, metavar="PX", help="side of tiles computed at once (about 1536; 512 where blended)")
+    add("--tile", type=side, metavar="PX", help="side of tiles computed at once (about 1536; 512 where blended)")
     add("--jobs", type=positive, metavar="N", help="tiles computed at the same time (one a core)")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
 

@@ -128,12 +128,20 @@ def test_a_misspelt_grouping_is_told_with_the_nearest():
 @pytest.mark.parametrize(
     ("text", "value"),
     [("2e-3", 0.002), ("1E-4", 1e-4), ("2.5e-3", 0.0025), ("0.5", 0.5), ("12", 12), ("flips", "flips"),
-     ("none", "none"), ("", None), ("true", True), ("[1", "[1")],
+     ("none", "none"), ("true", True), ("[1", "[1")],
 )  # fmt: skip
 def test_settings_are_read_as_yaml_with_scientific_numbers(text: str, value: object):
     read = read_settings([f"rate={text}"])["rate"]
     assert read == value
     assert type(read) is type(value)
+
+
+def test_an_empty_value_is_none():
+    """`teacher=$RUN` of a shell in which RUN is not set would name the current folder."""
+    with pytest.raises(RecipeError, match=r"--set: teacher= has no value: write teacher=VALUE"):
+        read_settings(["teacher="])
+    with pytest.raises(RecipeError, match=r"r.yaml: teacher is empty"):
+        make_recipe({"teacher": ""}, where="r.yaml")
 
 
 @pytest.mark.parametrize("text", ["2024-01-31", "20260131", "2024-13-45", "1e5", "runs/a"])

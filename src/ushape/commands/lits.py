@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ushape.commands.shared import Bar, console, say
+from ushape.commands.shared import Bar, check_output, console, say
 from ushape.errors import DataError
 
 
@@ -74,6 +74,7 @@ def score(options: argparse.Namespace) -> None:
     from ushape.lits.folder import find_cases
     from ushape.lits.score import ORGANS, each_case, score_folder, summary
 
+    check_output(options.json, ".json")
     folders = [options.predicted, *([options.against] if options.against else [])]
     cases = find_cases(options.data)
     with Bar("volumes", len(cases) * len(folders)) as advance:

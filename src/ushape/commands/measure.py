@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ushape.commands.shared import Bar, console, say
+from ushape.commands.shared import Bar, check_output, console, say
+from ushape.errors import RunError
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -15,6 +16,10 @@ def measure(options: argparse.Namespace) -> None:
     from ushape.predict.measure import find_predictions
     from ushape.predict.measure import measure as measured
 
+    check_output(options.csv, ".csv")
+    check_output(options.json, ".json")
+    if options.csv and options.json and options.csv.resolve() == options.json.resolve():
+        raise RunError(f"{options.csv}: --csv and --json are one file: name two")
     folders = find_predictions(options.folders)
     with Bar("slides", len(folders)) as advance:
         made = measured(folders, options.inside, advance)

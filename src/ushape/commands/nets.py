@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ushape.commands.shared import Bar, say, show
+from ushape.commands.shared import Bar, check_output, say, show
+from ushape.errors import SpecError
 
 
 def mods(options: argparse.Namespace) -> None:
@@ -42,6 +43,9 @@ def draw(options: argparse.Namespace) -> None:
     from ushape.nets.draw import draw as draw_network
     from ushape.nets.spec import parse
 
+    check_output(options.out, ".svg")
+    if options.out.suffix.lower() != ".svg":
+        raise SpecError(f"{options.out}: a diagram is SVG: end the name in .svg")
     write_text(options.out, draw_network(parse(options.spec), classes=options.classes, size=options.size))
     say(f"diagram: {options.out}")
 

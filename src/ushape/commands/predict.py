@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ushape.commands.shared import Bar, print_scores, say
+from ushape.commands.shared import Bar, check_output, print_scores, say
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -24,6 +24,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from ushape.predict.score import plain, scores, summary
     from ushape.threads import Lanes, cores
 
+    check_output(options.json, ".json")
     networks = load_ensemble(options.weights)
     tta = options.tta or common("tta", networks)
     guided = common("guided", networks) if options.guided is None else options.guided
@@ -134,12 +135,14 @@ def _many(count: int, what: str) -> str:
 def export(options: argparse.Namespace) -> None:
     """Write a trained network as one file that other programs run."""
     from ushape.errors import RunError
-    from ushape.nets.weights import check_of_tissue, read_about
+    from ushape.nets.weights import check_of_tissue, read_about, weights_file
     from ushape.predict.calibrate import crops_for
     from ushape.predict.export import export as run_export
 
     crops, about = None, read_about(options.weights)
     check_of_tissue(options.weights, about)
+    if options.out.resolve() == weights_file(options.weights).resolve():
+        raise RunError(f"{options.out}: are the weights themselves: name another file")
     if options.int8 and options.mpp and not options.calibrate:
         raise RunError("--mpp is the pixel size of the images of --calibrate: name these, or leave it out")
     if options.int8:

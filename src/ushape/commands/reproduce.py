@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ushape.commands.shared import console, say
+from ushape.errors import RunError
 
 
 def unet2015(options: argparse.Namespace) -> None:
@@ -41,6 +42,9 @@ def degradation(options: argparse.Namespace) -> None:
 
     device = pick_device(options.device).type
     data = options.data
+    for file in ("run.yaml", "study.yaml"):
+        if (options.out / file).exists():
+            raise RunError(f"{options.out} belongs to a run or study ({file}): choose another --out")
     if data is None:
         data = [options.out / "data" / "phantom"]
         write_phantom(data[0], patients=12, seed=0)
@@ -70,7 +74,6 @@ def seed_experiments(options: argparse.Namespace) -> None:
     """The author's ten networks, matched and compared as one study, beside their published accuracies."""
     from ushape.commands.study import run_arms
     from ushape.data.rois import find_rois
-    from ushape.errors import RunError
     from ushape.files import read_json, write_json
     from ushape.reproduce.seed_experiments import (
         agreement,

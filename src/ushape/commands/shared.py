@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ushape.errors import RecipeError
+from ushape.errors import RecipeError, RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +38,19 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
     recipe = with_full_paths(make_recipe(settings, recipe, "--set"))
     settle = pick_precision if getattr(options, "engine", "local") == "ray" else training_precision
     return replace(recipe, precision=settle(recipe.precision, pick_device(options.device)))
+
+
+def check_output(path: Path | None, suffix: str) -> None:
+    """RunError, before any work, where a result cannot go to this file, or would replace one of another kind."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise RunError(f"{path}: is a folder: name a file in it, as {path / f'name{suffix}'}")
+    if path.exists() and (not path.is_file() or path.suffix.lower() not in (suffix, "")):
+        raise RunError(f"{path}: is there already and no {suffix} file: name another one")
+    there = next(each for each in path.absolute().parents if each.exists())
+    if not os.access(there, os.W_OK):
+        raise RunError(f"{path}: {there} cannot be written: have it allowed, or name another place")
 
 
 def show(rows: list[dict[str, Any]], table: Any, as_json: bool) -> None:

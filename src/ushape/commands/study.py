@@ -40,21 +40,30 @@ def run_arms(
     """Plan the study of these arms as the options have it, run it, write and name the report."""
     from ushape.nets.device import pick_device
     from ushape.study.cluster import pick_engine
-    from ushape.study.design import open_study, plan_study, solved_before
+    from ushape.study.design import open_study
 
     engine = pick_engine(options.engine, options.address)
-    recipe = read_recipe(options)
     device = pick_device(options.device).type
-    search = _search(options, recipe)
-    places = (options.data, options.mpp, options.folds, options.seeds)
-    asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
-    before = solved_before(options.out, arms, options.match)
-    study = plan_study(arms, recipe, *places, **asked, search=search, solved=before)
+    study = _planned(options, arms, design, base)
     open_study(options.out, study)
     if options.match:
         for given, got in zip(arms, study.given, strict=True):
             say(f"{given.name}: compared as {got.name}")
     go_on(study, options.out, options.jobs, device, engine)
+
+
+def _planned(
+    options: argparse.Namespace, arms: Sequence[Arm | Spec], design: Design | None, base: Spec | None
+) -> Study:
+    """The study that the options ask for; an error where it cannot be."""
+    from ushape.study.design import plan_study, solved_before
+
+    recipe = read_recipe(options)
+    search = _search(options, recipe)
+    places = (options.data, options.mpp, options.folds, options.seeds)
+    asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
+    before = solved_before(options.out, arms, options.match)
+    return plan_study(arms, recipe, *places, **asked, search=search, solved=before)
 
 
 def _search(options: argparse.Namespace, recipe: Recipe) -> Search | None:
@@ -95,17 +104,16 @@ def go_on(study: Study, folder: Path, jobs: int | None, device: str, engine: Mak
 
 def ablate(options: argparse.Namespace) -> None:
     """Train and score the arms of a design over changes of one spec; write and name the report."""
-    from ushape.data.rois import find_rois
     from ushape.nets.spec import parse
-    from ushape.study.design import check_margin, design_specs
+    from ushape.study.cluster import pick_engine
+    from ushape.study.design import design_specs
     from ushape.study.factorial import make_design
 
     base, design = parse(options.spec), make_design(options.design, options.mods, options.halvings)
     specs = design_specs(base, design)
     if options.dry_run:
-        _search(options, read_recipe(options))  # what is wrong with the settings and the data is told now
-        check_margin(options.margin / 100)
-        find_rois(options.data, options.mpp)
+        pick_engine(options.engine, options.address)
+        _planned(options, specs, design, base)  # what is wrong with the settings and the data is told now
         for spec, arm in zip(specs, design.arms, strict=True):
             print(f"{spec.name}  ({', '.join(f for f in design.factors if f in arm) or 'nothing on'})")
         resolution = f"resolution {design.resolution}" if design.resolution else "nothing aliased"

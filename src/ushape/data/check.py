@@ -21,6 +21,7 @@ from ushape.data.rois import (
     read_mask,
     same_names,
     twice_spelt,
+    wrong_name,
 )
 from ushape.errors import DataError
 
@@ -67,6 +68,9 @@ def check_folder(folder: Path, mpp: float | None = None, inventory: Inventory | 
     for name, path in images.items():
         size = None
         size_um = None
+        for file in (path, masks.get(name, path)):
+            if file.exists() and (wrong := wrong_name(file)):  # what is not there is told when it is read
+                yield Finding(str(file).encode(errors="replace").decode(), wrong)
         try:
             size_um = pixel_size(name, mpp)
         except DataError as error:
@@ -113,6 +117,8 @@ def check_folder(folder: Path, mpp: float | None = None, inventory: Inventory | 
     for one, other in twice_spelt(images):
         yield Finding(one, f"and {other} look like one patient spelt two ways: rename the files")
     inventory.pixels = {code: int(counts[code]) for code in CODES if counts[code]}
+    if inventory.pixels.keys() == {0}:
+        yield Finding(str(folder / MASK_FOLDER), "all pixels of all masks are of code 0: nothing is annotated")
 
 
 def _finding(path: Path, error: DataError) -> Finding:

@@ -129,17 +129,29 @@ def find_rois(folder: Path, mpp: float | None = None) -> list[Roi]:
     masks = image_files(folder / MASK_FOLDER) if (folder / MASK_FOLDER).is_dir() else {}
     if not images:
         raise DataError(f"{image_folder(folder)}: holds no image ({', '.join(SUFFIXES)})")
-    for name in images:
+    for name, path in images.items():
         if name not in masks:
-            raise DataError(
-                f"{images[name]}: has no mask {folder / MASK_FOLDER / name}.png: add it, or move the image away"
-            )
+            raise DataError(f"{path}: has no mask {folder / MASK_FOLDER / name}.png: add it, or move the image away")
+        for file in (path, masks[name]):
+            if wrong := wrong_name(file):
+                raise DataError(f"{str(file).encode(errors='replace').decode()}: {wrong}")
     for part in (image_folder(folder), folder / MASK_FOLDER):
         for first, second in same_names(part):
             raise DataError(f"{second}: {first.name} has the same name: remove one of them")
     for one, other in twice_spelt(images):
         raise DataError(f"{folder}: {one!r} and {other!r} look like one patient spelt two ways: rename the files")
     return [Roi(name, path, masks[name], pixel_size(name, mpp)) for name, path in images.items()]
+
+
+def wrong_name(file: Path) -> str:
+    """What is wrong with the name of an image or mask, and the remedy; empty where nothing is."""
+    if not file.exists():
+        return "is a link to a file that is not there: put it there, or remove the link"
+    if any("\ud800" <= letter <= "\udfff" for letter in file.name):  # how Python reads what is no UTF-8
+        return "its name is not UTF-8: rename it"
+    if not patient_of(file.stem):
+        return "its name begins with no patient: write it before the first `_`"
+    return ""
 
 
 def twice_spelt(names: Iterable[str]) -> list[tuple[str, str]]:

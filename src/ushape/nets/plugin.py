@@ -82,6 +82,20 @@ def hashes(specs: Iterable[Spec]) -> dict[str, str]:
     return {file.name: text_hash(file) for file in files(specs)}
 
 
+def blame(error: BaseException) -> str | None:
+    """One line on an error while plugins are loaded: the file, its line where it came through one, and what it was.
+
+    None where none is loaded. An error without a line is theirs most likely: a part that takes other arguments than
+    its axis gives, or gives back another shape.
+    """
+    files = list(_loaded)
+    if not files:
+        return None
+    file = next((each for each in files if _line(error, each)), files[0])
+    said = " ".join(str(error).split())[:300]
+    return f"plugin {file}{_line(error, file)}: {type(error).__name__}: {said}"
+
+
 def text_hash(file: Path) -> str:
     """What tells one text of a plugin from another."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

@@ -194,7 +194,9 @@ def modify(spec: Spec, change: str) -> Spec:
         changed, _ = _brackets([(axis, change[len(axis) + 1 :])], Spec())
     else:
         changed = parse(f"unet+{change}")
-        (axis,) = [each for each in AXES if changed.choice(each) != Spec().choice(each)] or [""]
+        axis, *more = [each for each in AXES if changed.choice(each) != Spec().choice(each)] or [""]
+        if more:
+            raise SpecError(f"{change!r} is {1 + len(more)} changes: give one at a time, as `{change.split('+')[0]}`")
     if not axis or changed == Spec():
         raise SpecError(f"{change!r} changes nothing: it is what a plain U-Net has")
     if spec.choice(axis) != Spec().choice(axis):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from ushape.errors import RunError, UshapeError, nearest
 from ushape.files import replacing
-from ushape.nets.spec import from_dict
+from ushape.nets.plugin import hashes
+from ushape.nets.spec import Spec, from_dict
 from ushape.nets.unet import Network, build
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
@@ -47,6 +49,7 @@ def save_weights(path: Path, net: Network, about: dict[str, Any], half: bool = F
     half: kernels in float16, half the bytes; norms and biases, which are few and may be small or large, stay float32.
     """
     data = {**about, "spec": net.spec.to_dict(), "in_channels": net.in_channels, "classes": net.classes}
+    data["plugins"] = hashes([net.spec])
     tensors = {k: v.detach().to("cpu").contiguous() for k, v in net.state_dict().items()}
     if half:
         tensors = {k: v.half() if v.is_floating_point() and v.ndim > 1 else v for k, v in tensors.items()}
@@ -56,20 +59,37 @@ def save_weights(path: Path, net: Network, about: dict[str, Any], half: bool = F
 def load_weights(path: Path) -> Weights:
     """Read what `save_weights` wrote, in evaluation mode, on the CPU. path: see `weights_file`.
 
-    RunError where the file is missing, damaged or not ours, or a network that was only pretrained.
+    RunError where the file is missing, damaged or not ours, a network that was only pretrained, or one whose values are
+    not all finite, or of a plugin that is not as it was.
     """
     file = weights_file(path)
     tensors, metadata = load_tensors(file)
+    about = _about(file, metadata)
+    check_has_classes(path, about)
     try:
-        about = json.loads(metadata["ushape"])
-        check_has_classes(path, about)
-        net = build(from_dict(about["spec"]), about["in_channels"], about["classes"])
+        spec = from_dict(about["spec"])
+        _check_plugins(file, about, spec)
+        net = build(spec, about["in_channels"], about["classes"])
         net.load_state_dict(tensors)
     except RunError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, UshapeError) as error:
-        raise RunError(f"{file}: holds no network of ushape ({str(error).splitlines()[0]})") from error
+        said = " ".join(str(error).split())[:300]
+        raise RunError(f"{file}: holds no network of ushape ({said}): train it again") from error
+    if bad := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+        raise RunError(f"{file}: {bad[0]} holds values that are not finite: train it again, at a lower rate, say")
     return Weights(net.eval(), about)
+
+
+def _check_plugins(file: Path, about: dict[str, Any], spec: Spec) -> None:
+    """RunError where a loaded plugin that the network needs is not the one with which it was trained."""
+    told, now = about.get("plugins", {}), hashes([spec])
+    if now and sorted(told.values()) != sorted(now.values()):
+        names = ", ".join(told) or "a plugin"
+        raise RunError(
+            f"{file}: was made with {names} as it was then, and {', '.join(now)} is another now: give the file of then "
+            "with --plugin (a study keeps a copy in its plugins/), or train again"
+        )
 
 
 def check_has_classes(path: Path, about: dict[str, Any]) -> None:
@@ -90,15 +110,43 @@ def check_of_tissue(path: Path, about: dict[str, Any]) -> None:
         raise RunError(
             f"{weights_file(path)}: does not say its {', '.join(missing)}: save it again with them in `about`"
         )
+    wrong = [key for key, holds in _HOLDS.items() if key in about and not holds(about[key])]
+    if wrong:
+        raise RunError(
+            f"{weights_file(path)}: its {wrong[0]} is {about[wrong[0]]!r}: save it again with one that `ushape train` "
+            "could have written"
+        )
+
+
+def _is_number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+_HOLDS: dict[str, Callable[[Any], bool]] = {
+    "mpp": lambda value: _is_number(value, 0.01, 100),
+    "grouping": lambda value: isinstance(value, dict) and isinstance(value.get("id"), str),
+    "guided": lambda value: _is_number(value, 0, 256),
+    "normalise": lambda value: value in ("none", "stain"),
+    "trained_on": lambda value: isinstance(value, list),
+    "validated_on": lambda value: isinstance(value, list),
+}
+"""What a description of a network of tissue must hold, where it holds the key."""
 
 
 def read_about(path: Path) -> dict[str, Any]:
     """The description of a network, without its tensors; RunError where the file is missing, damaged or not ours."""
     file = weights_file(path)
+    return _about(file, _metadata(file))
+
+
+def _about(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """The description in a file's metadata; RunError where there is none."""
     try:
-        about: dict[str, Any] = json.loads(_metadata(file)["ushape"])
+        about = json.loads(metadata["ushape"])
     except (KeyError, ValueError) as error:
         raise RunError(f"{file}: holds no network of ushape ({error!r})") from error
+    if not isinstance(about, dict):
+        raise RunError(f"{file}: holds no network of ushape (its description is {about!r})")
     return about
 
 

@@ -44,7 +44,9 @@ class LabelFile:
             self._decode, self._places = page.decode, list(zip(page.dataoffsets, page.databytecounts, strict=True))
         except (KeyError, TypeError, ElementTree.ParseError):
             self._tiff.close()
-            raise DataError(f"{path}: is no label map of ushape, or truncated or damaged: predict again") from None
+            raise DataError(
+                f"{path}: is no label map of ushape, or truncated or damaged: remove {path.parent}, then predict again"
+            ) from None
         except Exception as error:
             self._tiff.close()
             raise self._damaged(error) from error

@@ -370,7 +370,7 @@ def read_study(folder: Path) -> Study:
             data=Path(data["data"]),
             mpp=data["mpp"],
             folds=tuple(Fold(**{k: tuple(v) for k, v in fold.items()}) for fold in folds),
-            seeds=data["seeds"],
+            seeds=int(data["seeds"]),
             fingerprint=data["fingerprint"],
             shares=shares,
             design=make_design(**data["design"]) if data["design"] else None,
@@ -380,7 +380,7 @@ def read_study(folder: Path) -> Study:
             margin=data["margin"],
             search=Search(data["tuning"]["trials"], data["tuning"]["steps"]) if data["tuning"] else None,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise _of_another_version(folder, error) from error
 
 

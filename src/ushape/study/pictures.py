@@ -10,6 +10,7 @@ from PIL import Image
 
 from ushape.data.classes import Grouping
 from ushape.data.rois import Roi, open_pixels
+from ushape.errors import RunError
 from ushape.files import replacing
 from ushape.predict.colours import save_labels
 from ushape.study.design import Study
@@ -29,8 +30,16 @@ def draw_pictures(folder: Path, study: Study, roi: Roi, fold: int, groups: Group
         Image.fromarray(np.asarray(pixels.image)).resize(size, Image.Resampling.BOX).save(temporary, "JPEG", quality=88)
     save_labels(pictures / f"{roi.name}-truth.png", _shrunk(groups.labels(pixels.codes), size), groups)
     for arm in study.arms:
-        with Image.open(folder / study.run_folder(arm, fold, 0) / "predictions" / f"{roi.name}.png") as labels:
-            save_labels(pictures / f"{roi.name}-{arm}.png", _shrunk(np.asarray(labels), size), groups)
+        run = folder / study.run_folder(arm, fold, 0)
+        try:
+            with Image.open(run / "predictions" / f"{roi.name}.png") as image:
+                labels = np.asarray(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise RunError(
+                f"{run / 'predictions' / f'{roi.name}.png'}: is missing or damaged ({error}): remove {run}, then "
+                "`ushape study resume`"
+            ) from error
+        save_labels(pictures / f"{roi.name}-{arm}.png", _shrunk(labels, size), groups)
 
 
 def _shrunk(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -99,12 +99,24 @@ def _read_scores(study: Study, folder: Path) -> tuple[Evidence, dict[str, Calibr
         path = folder / study.run_folder(arm, fold, seed) / "rois.json"
         matrices = found.setdefault((arm, seed), {})
         try:
-            for roi, entry in read_json(path).items():
+            entries = read_json(path)
+            tested = {roi.name for roi in study.rois if roi.patient in study.folds[fold - 1].test}
+            if missing := tested - entries.keys():
+                raise KeyError(min(missing))
+            for roi, entry in entries.items():
                 matrices[roi] = np.array(entry["confusion"], np.int64)
                 sure[arm].append(Calibration.from_dict(entry["calibration"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"{path}: is damaged ({error!r}): {REMEDY}") from error
     return found, {arm: reduce(add, each) for arm, each in sure.items()}
+
+
+def _seconds(log: Path) -> float:
+    """How long the run of this log trained."""
+    try:
+        return read_log(log)["seconds"][-1]
+    except (KeyError, IndexError) as error:
+        raise RunError(f"{log}: is damaged ({error!r}): {REMEDY}") from error
 
 
 def _arm(
@@ -127,7 +139,7 @@ def _arm(
         tested = [roi for roi in rois.values() if roi.patient in study.folds[run[1] - 1].test]
         maps += read_maps(folder / study.run_folder(*run), tested, study.recipe.mpp, groups, tolerance).values()
         watch()
-    minutes = sum(read_log(folder / study.run_folder(*run) / LOG)["seconds"][-1] for run in runs) / 60
+    minutes = sum(_seconds(folder / study.run_folder(*run) / LOG) for run in runs) / 60
     return {
         "name": study.arms[arm].name,
         "spec": study.arms[arm].spec.name,

@@ -93,7 +93,7 @@ def read_status(folder: Path) -> Status:
             for fold in range(1, folds + 1):
                 for name, arm in arms.items():
                     parts.append(_part(folder, name, run_folder(arm, fold, seed), steps, shared=name in shared))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error
     return Status(tuple(names), tuple(parts))
 
@@ -128,8 +128,8 @@ def _part(root: Path, name: str, folder: Path, total: int, is_search: bool = Fal
 def _seconds(log: Path) -> float:
     """What the last whole row of a run's log says, while another process may be writing to it."""
     try:
-        rows: list[Any] = log.read_text().splitlines()[1:]
-    except OSError:
+        rows: list[Any] = log.read_text(encoding="utf-8").splitlines()[1:]
+    except (OSError, ValueError):
         return 0.0
     for row in reversed(rows[-2:]):
         try:

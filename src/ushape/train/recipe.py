@@ -183,6 +183,8 @@ def check_values(kind_of_recipe: type, values: object, where: str) -> dict[str, 
             value = float(number)
         elif not isinstance(value, kind) or isinstance(value, bool):
             raise RecipeError(f"{where}: {key}={value!r}: give a value of type {kind.__name__}")
+        elif value == "":
+            raise RecipeError(f"{where}: {key} is empty: give a value, or leave it out")
         checked[key] = value
     return checked
 
@@ -209,6 +211,8 @@ def read_settings(pairs: list[str], where: str = "--set") -> dict[str, Any]:
             raise RecipeError(f"{where}: {pair!r}: write key=value")
         if key in settings:
             raise RecipeError(f"{where}: {key} is given twice: keep one of them")
+        if not text:
+            raise RecipeError(f"{where}: {key}= has no value: write {key}=VALUE, or leave it out")
         try:
             settings[key] = text if key in PATHS else _scientific(yaml.safe_load(text))
         except (yaml.YAMLError, ValueError):  # such as 2024-13-45, a date that is none

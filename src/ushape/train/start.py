@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ushape.errors import RecipeError, SpecError
+from ushape.nets.plugin import files
 from ushape.nets.spec import Spec
 from ushape.nets.unet import Network, build
 from ushape.nets.weights import start_from
@@ -54,7 +55,11 @@ def check_trainable(arms: Sequence[tuple[Spec, Recipe]], classes: int) -> None:
     no effect on any of the networks.
     """
     for spec, recipe in arms:
-        if start_network(spec, recipe, classes).shrink:
+        net = start_network(spec, recipe, classes)
+        if files([spec]):  # a plugin's part may fail when it computes
+            with torch.no_grad():
+                net(torch.zeros(2, 3, max(64, net.multiple), max(64, net.multiple)))
+        if net.shrink:
             raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
     asked = [(spec, recipe) for spec, recipe in arms if recipe.pretrained == "imagenet"]
     if asked and all(effective(*arm).pretrained == "none" for arm in asked):

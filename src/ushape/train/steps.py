@@ -98,12 +98,17 @@ def load_state(run: Training, tensors: Mapping[str, Tensor]) -> tuple[dict[str, 
 
 
 def read_log(path: Path) -> dict[str, list[float]]:
-    """Columns of log.csv or validation.csv by name; empty where there is no file."""
+    """Columns of log.csv or validation.csv by name; empty where there is no file. RunError where it is damaged."""
     if not path.exists():
         return {}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
+    except (ValueError, TypeError, csv.Error) as error:
+        raise RunError(
+            f"{path}: is damaged ({error}): remove {path.parent}, then start the same command again"
+        ) from error
 
 
 def cut_back(path: Path, header: str, step: int) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from ushape.cli import main
@@ -452,7 +453,10 @@ def test_a_report_of_no_study_is_refused(run: Run, tmp_path: Path):
 
 
 def test_a_dry_run_refuses_what_the_study_would(run: Run, phantom: Path, tmp_path: Path):
-    words = ["ablate", SPEC, "--mods", "residual", "se", "--dry-run", "--out", tmp_path / "study", "--data"]
+    words = ["ablate", SPEC, "--mods", "residual", "se", "--dry-run", "--folds", "2", "--set", "crop=48"]
+    words += ["--out", tmp_path / "study", "--data"]
+    assert_refused(run(*words, phantom, "--folds", "100"), "100 folds")
+    assert_refused(run("ablate", SPEC, "--mods", "se+aspp", "residual", *words[5:], phantom), "'se+aspp' is 2 changes")
     assert run(*words, phantom).code == 0
     assert_refused(run(*words, phantom, "--margin", "nan"), "--margin nan: give points above 0 and below 100")
     assert_refused(run(*words, tmp_path / "gone"), "gone: no such folder")
@@ -490,6 +494,109 @@ def test_a_report_of_an_unfinished_study_is_refused(run: Run, study: SimpleNames
     page = (folder / "report.html").read_bytes()
     assert_refused(run("report", folder), "not finished", "run `ushape study resume`")
     assert (folder / "report.html").read_bytes() == page
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [("log.csv", b"ste", "damaged"), ("log.csv", b"step,loss\n\xff,1\n", "damaged"), ("rois.json", b"{}", "damaged")],
+)
+def test_what_is_damaged_in_a_study_is_named_with_the_remedy(
+    run: Run, study: SimpleNamespace, tmp_path: Path, file: str, content: bytes, told: str
+):
+    folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
+    path = next(folder.glob(f"*/fold1-seed0/{file}"))
+    path.write_bytes(content)
+    assert_refused(run("report", folder), f"{path}", told, "remove")
+    assert run("study", "status", folder).code == 0
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated"])
+def test_predictions_that_pictures_need_are_named_with_the_remedy(
+    run: Run, study: SimpleNamespace, tmp_path: Path, how: str
+):
+    folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
+    for path in folder.glob("*/fold*/predictions/*.png"):
+        path.unlink() if how == "missing" else os.truncate(path, 100)
+    for path in folder.glob("*/fold*/maps.json"):
+        path.unlink()
+    assert_refused(run("report", folder), ".png", "remove", "resume")
+
+
+def test_a_study_of_words_for_numbers_is_told(run: Run, study: SimpleNamespace, tmp_path: Path):
+    folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
+    (folder / "study.yaml").write_text((folder / "study.yaml").read_text().replace("seeds: 1", "seeds: abc"))
+    for command in ("status", "resume"):
+        assert_refused(run("study", command, folder), "study.yaml")
+
+
+# -- what a result may not replace, and networks that cannot be right ------------------------------------------------
+
+
+def test_no_result_replaces_what_it_is_made_from(run: Run, trained: Path, phantom: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(trained, tmp_path / "run"))
+    weights = copy / "weights.safetensors"
+    before = contents(copy)
+    assert_refused(run("export", copy, "--format", "safetensors", "--out", weights), "are the weights themselves")
+    for target in (weights, mask_of(phantom), copy, tmp_path / "run" / "predictions"):
+        assert_refused(run("evaluate", copy, "--data", phantom, "--json", target), f"{target}: is", "name")
+    assert contents(copy) == before
+
+
+def test_a_drawing_is_svg_and_goes_to_a_file(run: Run, tmp_path: Path):
+    assert_refused(run("draw", SPEC, "--out", tmp_path), "is a folder: name a file in it")
+    assert_refused(run("draw", SPEC, "--out", tmp_path / "net.png"), "end the name in .svg")
+    assert run("draw", SPEC, "--out", tmp_path / "net.svg").code == 0
+
+
+@pytest.mark.parametrize("words", [["train", SPEC, "--data", ".", "--out", ""], ["evaluate", "", "--data", "."]])
+def test_an_empty_path_is_no_folder(run: Run, words: list[str]):
+    made = run(*words)
+    assert made.code == 2
+    assert "is empty: name a file or a folder" in made.err
+
+
+def test_a_path_that_no_disk_takes_is_told(run: Run, phantom: Path, tmp_path: Path):
+    assert_refused(run(*train_words(phantom, tmp_path / ("a" * 300))), "File name too long")
+
+
+def test_more_memory_than_there_is_is_told(run: Run, tmp_path: Path):
+    assert_refused(run("data", "phantom", tmp_path / "huge", "--size", 10_000_000), "more memory than there is")
+
+
+def spoil_weights(run: Path, **about: Any) -> Path:
+    """The run with another description, and a value that is no number where none is given."""
+    network = load_weights(run)
+    if not about:
+        with torch.no_grad():
+            next(iter(network.net.parameters())).view(-1)[0] = torch.nan
+    save_weights(run / "weights.safetensors", network.net, network.about | about)
+    return run
+
+
+def test_a_network_that_is_not_finite_is_refused_by_all_that_would_use_it(
+    run: Run, trained: Path, phantom: Path, tmp_path: Path
+):
+    spoilt, image = spoil_weights(Path(shutil.copytree(trained, tmp_path / "run"))), image_of(phantom)
+    for words in (
+        ["evaluate", spoilt, "--data", phantom],
+        ["predict", spoilt, image, "--out", tmp_path / "labels", *TORCH],
+        ["export", spoilt, "--format", "torch", "--out", tmp_path / "net.pt2"],
+    ):
+        assert_refused(run(*words), "weights.safetensors", "not finite: train it again")
+
+
+@pytest.mark.parametrize(
+    "about",
+    [{"mpp": None}, {"mpp": -1.0}, {"mpp": float("nan")}, {"grouping": {}}, {"guided": None}, {"trained_on": 1}],
+)
+def test_a_description_that_cannot_be_is_refused(
+    run: Run, trained: Path, phantom: Path, tmp_path: Path, about: dict[str, Any]
+):
+    spoilt = spoil_weights(Path(shutil.copytree(trained, tmp_path / "run")), **about)
+    (key,) = about
+    assert_refused(run("evaluate", spoilt, "--data", phantom), f"its {key} is", "save it again")
+    made = run("predict", spoilt, image_of(phantom), "--out", tmp_path / "labels", *TORCH)
+    assert_refused(made, f"its {key} is", "save it again")
 
 
 # -- evaluate and predict --------------------------------------------------------------------------------------------
@@ -702,6 +809,12 @@ def small(data: Path) -> None:
         change(path, lambda a: a[:40, :70])
 
 
+def link_to_nothing(data: Path) -> None:
+    path = image_of(data)
+    path.unlink()
+    path.symlink_to(data / "gone.png")
+
+
 def code_97(codes: np.ndarray) -> np.ndarray:
     codes[5, 7] = 97
     return codes
@@ -718,6 +831,11 @@ SPOILT: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "16-bit mask": (lambda d: change(mask_of(d), lambda a: a.astype(np.uint16)), ["16-bit", "convert it"]),
     "other sizes": (lambda d: change(mask_of(d), lambda a: a[:90]), ["96 x 90", "96 x 96"]),
     "smaller than a crop": (small, ["70 x 40 px", "crop of 48", "set crop=32 or less"]),
+    "a link to nothing": (link_to_nothing, ["is a link to a file that is not there"]),
+    "no patient": (
+        lambda d: [p.rename(p.with_name(f"_{p.name}")) for p in (image_of(d), mask_of(d))],
+        ["begins with no patient"],
+    ),
     "all ignored": (
         lambda d: [change(p, lambda a: a * 0) for p in (d / "masks").iterdir()],
         ["ignored", "check the masks"],
@@ -1023,6 +1141,29 @@ def test_a_plugin_goes_through_a_study(
     forgotten()
     Path("scaled.py").write_text(SCALED.replace("x * self.by", "x + self.by"))
     assert_refused(run(*words, *with_plugin), "plugins.scaled.py")
+    changed = run("evaluate", scaled, "--data", phantom, *with_plugin)
+    assert_refused(changed, "was made with scaled.py as it was then", "plugins/")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("super().__init__()", "raise ValueError('no luck')", "line 8: ValueError: no luck"),
+        ("super().__init__()", "raise SystemExit(3)", "line 8: SystemExit: 3"),
+        ("channels, style, by", "channels", "TypeError: "),
+        ("return x * self.by", "return None", "Error: "),
+        ("return x * self.by", "return x[:, :1]", "Error: "),
+    ],
+)
+def test_a_plugin_that_fails_is_named_with_its_line_before_anything_is_written(
+    run: Run, phantom: Path, tmp_path: Path, forgotten: Callable[[], None], old: str, new: str, told: str
+):
+    file = tmp_path / "failing.py"
+    file.write_text(SCALED.replace(old, new))
+    assert SCALED.count(old) == 1
+    made = run(*train_words(phantom, tmp_path / "run", f"{SPEC}+scaled"), "--plugin", file)
+    assert_refused(made, f"plugin {file}", told)
+    assert not (tmp_path / "run").exists()
 
 
 class Where:

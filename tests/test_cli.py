@@ -542,6 +542,20 @@ def test_no_result_replaces_what_it_is_made_from(run: Run, trained: Path, phanto
     assert contents(copy) == before
 
 
+@pytest.mark.parametrize("command", ["data check", "train", "evaluate", "compare"])
+def test_a_pixel_size_that_all_names_give_is_not_given_again(
+    run: Run, trained: Path, phantom: Path, tmp_path: Path, command: str
+):
+    words = {
+        "data check": ["data", "check", phantom],
+        "train": train_words(phantom, tmp_path / "run"),
+        "evaluate": ["evaluate", trained, "--data", phantom],
+        "compare": compare_words(phantom, tmp_path / "study"),
+    }[command]
+    assert_refused(run(*words, "--mpp", 5), "--mpp 5 has no effect", "leave it out")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_drawing_is_svg_and_goes_to_a_file(run: Run, tmp_path: Path):
     assert_refused(run("draw", SPEC, "--out", tmp_path), "is a folder: name a file in it")
     assert_refused(run("draw", SPEC, "--out", tmp_path / "net.png"), "end the name in .svg")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ushape.commands.shared import Bar, say
+from ushape.commands.shared import Bar, check_mpp, say
 
 
 def phantom(options: argparse.Namespace) -> None:
@@ -27,11 +27,14 @@ def check(options: argparse.Namespace) -> int:
     """List what is wrong with a folder."""
     from ushape.data.check import Inventory, check_folder
     from ushape.data.classes import grouping
+    from ushape.data.rois import image_files, image_folder
 
     inventory, findings = Inventory(), 0
     for finding in check_folder(options.folder, options.mpp, inventory):
         findings += 1
         print(f"{finding.about}: {finding.problem}")
+    if not findings:
+        check_mpp(options.mpp, image_files(image_folder(options.folder)))
     groups = grouping(options.grouping)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in inventory.shares(groups).items())
     print(f"{inventory.images} ROIs of {inventory.patients} patients; {groups.id}: {shares or 'no pixel counts'}")

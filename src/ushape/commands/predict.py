@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ushape.commands.shared import Bar, check_output, print_scores, say
+from ushape.commands.shared import Bar, check_mpp, check_output, print_scores, say
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -30,6 +30,7 @@ def evaluate(options: argparse.Namespace) -> None:
     guided = common("guided", networks) if options.guided is None else options.guided
     about, groups = networks[0].about, grouping(networks[0].about["grouping"]["id"])
     rois = find_rois(options.data, options.mpp)
+    check_mpp(options.mpp, [roi.name for roi in rois])
     device = pick_device(options.device)
     with Lanes(options.threads or cores()) as lanes, Bar("ROIs", len(rois)) as advance:
         precision = pick_precision("auto", device)

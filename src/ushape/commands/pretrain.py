@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ushape.commands.shared import Bar, say
+from ushape.commands.shared import Bar, check_mpp, say
 from ushape.errors import RecipeError
 
 
@@ -25,6 +25,7 @@ def pretrain(options: argparse.Namespace) -> None:
         settings["steps"] = options.steps
     recipe = make_pretrain_recipe(settings, "--set")
     spec, pictures = parse(options.spec), find_images(options.data, options.mpp)
+    check_mpp(options.mpp, [picture.name for picture in pictures])
     device, count = pick_device(options.device), min(options.threads or cores(), recipe.shards)
     with Lanes(count) as lanes, Bar("steps", recipe.steps, "loss") as advance:
         run_pretraining(spec, pictures, options.out, recipe, options.seed, lanes, device, advance, options.save_every)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ushape.commands.shared import console, say
+from ushape.commands.shared import check_mpp, console, say
 
 if TYPE_CHECKING:
     from ushape.study.falls import Fall, Score
@@ -24,6 +24,7 @@ def robustness(options: argparse.Namespace) -> None:
 
     device = pick_device(options.device)
     sweep = plan_sweep(options.networks, options.data, options.mpp, options.tta)
+    check_mpp(options.mpp, [roi.name for roi in sweep.rois])
     if sweep.left_out:
         say(
             f"note: scored on {len(sweep.rois)} ROIs; left out: {len(sweep.left_out)} patients whom a network "

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ushape.errors import RecipeError, RunError
+from ushape.errors import DataError, RecipeError, RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +39,14 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
     recipe = with_full_paths(make_recipe(settings, recipe, "--set"))
     settle = pick_precision if getattr(options, "engine", "local") == "ray" else training_precision
     return replace(recipe, precision=settle(recipe.precision, pick_device(options.device)))
+
+
+def check_mpp(mpp: float | None, names: Iterable[str]) -> None:
+    """DataError where --mpp has no effect, as the names of all images give their pixel size."""
+    from ushape.data.rois import named_pixel_size
+
+    if mpp is not None and None not in map(named_pixel_size, names):
+        raise DataError(f"--mpp {mpp:g} has no effect: the names of all images give their pixel size: leave it out")
 
 
 def check_output(path: Path | None, suffix: str) -> None:

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ushape.commands.shared import Bar, StudyBars, print_scores, read_recipe, say
+from ushape.commands.shared import Bar, StudyBars, check_mpp, print_scores, read_recipe, say
 from ushape.errors import RunError
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ def _planned(
     places = (options.data, options.mpp, options.folds, options.seeds)
     asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
     before = solved_before(options.out, arms, options.match)
-    return plan_study(arms, recipe, *places, **asked, search=search, solved=before)
+    study = plan_study(arms, recipe, *places, **asked, search=search, solved=before)
+    if recipe.unlabelled == "none":
+        check_mpp(options.mpp, [roi.name for roi in study.rois])
+    return study
 
 
 def _search(options: argparse.Namespace, recipe: Recipe) -> Search | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ushape.commands.shared import Bar, print_scores, read_recipe, say
+from ushape.commands.shared import Bar, check_mpp, print_scores, read_recipe, say
 from ushape.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
         validation = [r for r in rois if r.patient in fold.validation]
         test = [r for r in rois if r.patient in fold.test]
         rois = [r for r in rois if r.patient in fold.train]
+    if recipe.unlabelled == "none":
+        check_mpp(options.mpp, [roi.name for roi in (*rois, *validation, *test)])
     parts = (tuple(rois), tuple(validation), tuple(test))
     return RunPlan(spec, recipe, options.seed, options.data, *parts, options.val, options.mpp)
 

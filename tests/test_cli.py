@@ -1054,10 +1054,13 @@ def test_a_recipe_that_cannot_be_used_is_refused_before_anything_is_written(
     assert not out.exists()
 
 
-def test_a_device_that_is_not_there_is_refused(run: Run, phantom: Path, tmp_path: Path):
-    made = run(*train_words(phantom, tmp_path / "run"), "--device", "xla:7")
-    assert_refused(made, "xla:7", "use cpu")
-    assert not (tmp_path / "run").exists()
+@pytest.mark.parametrize(
+    ("device", "told"), [("cuda:7", "cannot be used here"), ("xla:7", "is none of auto, cpu"), ("meta", "is none of")]
+)
+def test_a_device_that_is_not_there_is_refused(run: Run, phantom: Path, tmp_path: Path, device: str, told: str):
+    made = run(*train_words(phantom, tmp_path / "run"), "--device", device)
+    assert_refused(made, f"device '{device}' {told}")
+    assert len(made.err) < 300
 
 
 def test_a_reader_that_goes_away_is_no_error(phantom: Path):

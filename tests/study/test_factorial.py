@@ -103,7 +103,7 @@ def test_many_scores_at_once() -> None:
         ("full", "aab", 0, "'a' is given twice"),
         ("full", "a", 0, "takes 2 to 8"),
         ("full", "abcdefghi", 0, "takes 2 to 8"),
-        ("fractional", "ab", 1, "can be halved 1 to 0"),
+        ("fractional", "ab", 1, "use --design full"),
         ("fractional", "abcd", 2, "halve less often"),
     ],
 )

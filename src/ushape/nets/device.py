@@ -18,10 +18,12 @@ def pick_device(name: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
+        raise RunError(f"device {name!r} is none of auto, cpu, cuda and mps: give one of these")
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise RunError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}): use cpu") from None
+        raise RunError(f"device {name!r} cannot be used here ({str(error).splitlines()[0][:120]}): use cpu") from None
     return torch.device(name)
 
 

@@ -106,6 +106,8 @@ def _difference(arms: Sequence[Word], on: int, off: int) -> tuple[float, ...]:
 
 def _relation(names: tuple[str, ...], halvings: int) -> tuple[Word, ...]:
     """The defining relation of the fraction whose shortest words are longest, then fewest (least aberration)."""
+    if len(names) < 3:
+        raise RunError(f"{len(names)} factors cannot be told apart in half of their arms: use --design full")
     if not 1 <= halvings < len(names) - 1:
         raise RunError(f"halvings={halvings}: {len(names)} factors can be halved 1 to {len(names) - 2} times")
     basic, added = names[: len(names) - halvings], names[len(names) - halvings :]

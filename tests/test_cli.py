@@ -1061,6 +1061,7 @@ def test_a_device_that_is_not_there_is_refused(run: Run, phantom: Path, tmp_path
     made = run(*train_words(phantom, tmp_path / "run"), "--device", device)
     assert_refused(made, f"device '{device}' {told}")
     assert len(made.err) < 300
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_reader_that_goes_away_is_no_error(phantom: Path):

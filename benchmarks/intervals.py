@@ -252,8 +252,8 @@ def family(studies: int, patients: int, folds: int, seeds: int, luck: float, arm
 
 
 def concluded(studies: int, patients: int, folds: int, seeds: int, truth: dict[Any, float]) -> Iterator:
-    """Rows of tests.csv: p of equivalence below .05 for arms that differ by just the margin (a verdict asks for .025); a true
-    difference found."""
+    """Rows of tests.csv: p of equivalence below .05 where arms differ by just the margin (a verdict asks for .025); a
+    true difference found."""
     rng = np.random.default_rng([patients, folds, seeds, 2])
     labels = np.arange(patients) % folds
     same, seen = [], []

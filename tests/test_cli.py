@@ -167,7 +167,8 @@ def test_arguments_that_are_unknown_missing_or_wrong_are_refused(run: Run, words
         (("--guided", "6"), "--guided: 6: give a multiple of 4 from 0 to 256"),
         (("--guided", "some"), "--guided: some: give a multiple of 4 from 0 to 256"),
         (("--guided", "260"), "--guided: 260: give a multiple of 4 from 0 to 256"),
-        (("--tile", "0"), "--tile: 0: give a whole number of at least 1"),
+        (("--tile", "0"), "--tile: 0: give a side in px, up to 65536"),
+        (("--tile", "1000000000"), "--tile: 1000000000: give a side in px, up to 65536"),
         (("--jobs", "1.5"), "--jobs: 1.5: give a whole number of at least 1"),
     ],
 )

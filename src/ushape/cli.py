@@ -57,18 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (Exception, SystemExit) as error:
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
             print("ushape: that takes more memory than there is: ask for less at a time", file=sys.stderr)
-        elif (told := _blame(error)) is not None:
-            print(f"ushape: {told}", file=sys.stderr)
+        elif plugins := getattr(options, "plugin", None):
+            from ushape.nets.plugin import blame
+
+            print(f"ushape: {blame(error, [Path(file).resolve() for file in plugins])}", file=sys.stderr)
         else:
             raise
         code = 2
     sys.exit(code or 0)
-
-
-def _blame(error: BaseException) -> str | None:
-    """What to say of an error that a plugin made; None where none is loaded, so that it is ours."""
-    plugin = sys.modules.get("ushape.nets.plugin")
-    return plugin.blame(error) if plugin else None
 
 
 def _interrupt(*_: object) -> NoReturn:

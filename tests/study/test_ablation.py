@@ -74,7 +74,7 @@ def test_effects_are_contrasts_of_the_arms_scores(study: Study, results: dict[st
         assert found["aliases"][0].startswith("- ")
     assert results["design"] == {
         "kind": "fractional", "factors": list(MODS), "resolution": 3,
-        "words": [" x ".join(sorted(MODS))],
+        "words": ["- " + " x ".join(sorted(MODS))],  # no arm, or two of three changes: the product of signs is -1
     }  # fmt: skip
 
 

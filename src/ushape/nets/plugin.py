@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,15 +82,12 @@ def hashes(specs: Iterable[Spec]) -> dict[str, str]:
     return {file.name: text_hash(file) for file in files(specs)}
 
 
-def blame(error: BaseException) -> str | None:
-    """One line on an error while plugins are loaded: the file, its line where it came through one, and what it was.
+def blame(error: BaseException, files: Sequence[Path]) -> str:
+    """One line on an error while these plugins are loaded: the file, its line where it came through one, what it was.
 
-    None where none is loaded. An error without a line is theirs most likely: a part that takes other arguments than
-    its axis gives, or gives back another shape.
+    An error without a line is theirs most likely: a part that takes other arguments than its axis gives, or gives back
+    another shape.
     """
-    files = list(_loaded)
-    if not files:
-        return None
     file = next((each for each in files if _line(error, each)), files[0])
     said = " ".join(str(error).split())[:300]
     return f"plugin {file}{_line(error, file)}: {type(error).__name__}: {said}"

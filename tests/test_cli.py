@@ -571,7 +571,7 @@ def test_an_empty_path_is_no_folder(run: Run, words: list[str]):
 
 
 def test_a_path_that_no_disk_takes_is_told(run: Run, phantom: Path, tmp_path: Path):
-    assert_refused(run(*train_words(phantom, tmp_path / ("a" * 300))), "File name too long")
+    assert_refused(run(*train_words(phantom, tmp_path / ("a" * 300))), "File name too long: choose a shorter name")
 
 
 def test_more_memory_than_there_is_is_told(run: Run, tmp_path: Path):

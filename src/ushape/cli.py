@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -49,10 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        remedy = "have it allowed, or choose another place" if isinstance(error, PermissionError) else "put that right"
-        print(
-            f"ushape: {error.filename or 'what is written here'}: {error.strerror or error}: {remedy}", file=sys.stderr
-        )
+        what, remedy = error.filename or "what is written here", _REMEDIES.get(error.errno or 0, "check it")
+        print(f"ushape: {what}: {error.strerror or error}: {remedy}", file=sys.stderr)
         code = 2
     except (Exception, SystemExit) as error:
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
@@ -65,6 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         code = 2
     sys.exit(code or 0)
+
+
+_REMEDIES = {
+    errno.EACCES: "have it allowed, or choose another place",
+    errno.EPERM: "have it allowed, or choose another place",
+    errno.EROFS: "choose another place",
+    errno.ENOENT: "name one that is there",
+    errno.ENOSPC: "free some space",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+"""What to do about an error of the operating system."""
 
 
 def _interrupt(*_: object) -> NoReturn:

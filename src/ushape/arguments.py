@@ -33,7 +33,7 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def runs(text: str) -> int:
+def seeds(text: str) -> int:
     return _number(text, int, lambda value: 1 <= value <= 1000, "a whole number from 1 to 1000")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ushape import __version__
-from ushape.arguments import amount, fold_of, jobs, natural, path, pixel_size, positive, radius, runs, seed, side
+from ushape.arguments import amount, fold_of, jobs, natural, path, pixel_size, positive, radius, seed, seeds, side
 from ushape.errors import UshapeError
 
 TTA_NAMES = ("none", "flips", "d4", "zooms")
@@ -242,13 +242,13 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--full", action="store_true", help="the paper's width of 64 channels, not 16")
     one.add_argument("--ablate", action="store_true", help="train without each of the paper's ingredients too")
     one.add_argument("--validate", action="store_true", help="score held-out training slices, to choose anything by")
-    one.add_argument("--seeds", type=runs, default=1, help="trainings of each kind (1)")
+    one.add_argument("--seeds", type=seeds, default=1, help="trainings of each kind (1)")
     one.add_argument("--steps", type=positive, help="optimisation steps, one tile each (7000)")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     one = add(again_commands, "degradation", "reproduce:degradation", "training loss against depth, plain and residual")
     one.add_argument("--data", type=path, nargs="+", metavar="PATH", help="folders in the BCSS layout (a phantom)")
     one.add_argument("--out", type=path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
-    one.add_argument("--seeds", type=runs, default=3, help="trainings of each network (3)")
+    one.add_argument("--seeds", type=seeds, default=3, help="trainings of each network (3)")
     one.add_argument("--steps", type=positive, default=400, help="optimisation steps (400)")
     one.add_argument("--jobs", type=jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -320,7 +320,7 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
         "--margin", type=float, default=1.0, metavar="POINTS", help="difference that would not matter (1)"
     )
     parser.add_argument("--folds", type=positive, default=5)
-    parser.add_argument("--seeds", type=runs, default=1)
+    parser.add_argument("--seeds", type=seeds, default=1)
     _pool_arguments(parser)
 
 

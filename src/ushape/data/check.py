@@ -17,6 +17,7 @@ from ushape.data.rois import (
     image_folder,
     patient_of,
     pixel_size,
+    printable,
     read_image,
     read_mask,
     same_names,
@@ -68,9 +69,9 @@ def check_folder(folder: Path, mpp: float | None = None, inventory: Inventory | 
     for name, path in images.items():
         size = None
         size_um = None
-        for file in (path, masks.get(name, path)):
-            if file.exists() and (wrong := wrong_name(file)):  # what is not there is told when it is read
-                yield Finding(str(file).encode(errors="replace").decode(), wrong)
+        for file in filter(None, (path, masks.get(name))):
+            if wrong := wrong_name(file):
+                yield Finding(printable(file), wrong)
         try:
             size_um = pixel_size(name, mpp)
         except DataError as error:

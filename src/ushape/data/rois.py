@@ -134,7 +134,9 @@ def find_rois(folder: Path, mpp: float | None = None) -> list[Roi]:
             raise DataError(f"{path}: has no mask {folder / MASK_FOLDER / name}.png: add it, or move the image away")
         for file in (path, masks[name]):
             if wrong := wrong_name(file):
-                raise DataError(f"{str(file).encode(errors='replace').decode()}: {wrong}")
+                raise DataError(f"{printable(file)}: {wrong}")
+            if not file.exists():
+                raise DataError(f"{file}: is a link to a file that is not there: put it there, or remove the link")
     for part in (image_folder(folder), folder / MASK_FOLDER):
         for first, second in same_names(part):
             raise DataError(f"{second}: {first.name} has the same name: remove one of them")
@@ -145,13 +147,16 @@ def find_rois(folder: Path, mpp: float | None = None) -> list[Roi]:
 
 def wrong_name(file: Path) -> str:
     """What is wrong with the name of an image or mask, and the remedy; empty where nothing is."""
-    if not file.exists():
-        return "is a link to a file that is not there: put it there, or remove the link"
     if any("\ud800" <= letter <= "\udfff" for letter in file.name):  # how Python reads what is no UTF-8
         return "its name is not UTF-8: rename it"
     if not patient_of(file.stem):
         return "its name begins with no patient: write it before the first `_`"
     return ""
+
+
+def printable(file: Path) -> str:
+    """A path as text that can be printed, whatever its bytes are."""
+    return str(file).encode(errors="replace").decode()
 
 
 def twice_spelt(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -122,6 +122,10 @@ class Study:
         """All ROIs, as they were found on first use: a study has many runs over the same ones."""
         return tuple(find_rois(self.data, self.mpp))
 
+    def tested(self, fold: int) -> list[Roi]:
+        """The ROIs of a fold's test patients."""
+        return [roi for roi in self.rois if roi.patient in self.folds[fold - 1].test]
+
     def run_folder(self, arm: str, fold: int, seed: int) -> Path:
         """Folder of one run inside the study's; fold counts from 1."""
         return run_folder(arm, fold, seed)

@@ -14,7 +14,7 @@ import numpy as np
 
 import ushape
 from ushape.data.classes import Grouping, grouping
-from ushape.data.rois import Roi, find_rois
+from ushape.data.rois import Roi
 from ushape.errors import RunError
 from ushape.files import read_json, write_json
 from ushape.nets.budget import sized
@@ -52,7 +52,7 @@ def write_results(
         raise RunError(f"{folder}: {len(missing)} runs are not finished ({missing[0]}): run `ushape study resume`")
     pixels = check_unchanged(study, folder)
     groups = grouping(study.recipe.grouping)
-    rois = {roi.name: roi for roi in find_rois(study.data, study.mpp)}
+    rois = {roi.name: roi for roi in study.rois}
     fold_of = {p: k for k, fold in enumerate(study.folds, 1) for p in fold.test}
     evidence, sure = _read_scores(study, folder)
     inference = Inference(study, evidence, rois)
@@ -100,8 +100,7 @@ def _read_scores(study: Study, folder: Path) -> tuple[Evidence, dict[str, Calibr
         matrices = found.setdefault((arm, seed), {})
         try:
             entries = read_json(path)
-            tested = {roi.name for roi in study.rois if roi.patient in study.folds[fold - 1].test}
-            if missing := tested - entries.keys():
+            if missing := {roi.name for roi in study.tested(fold)} - entries.keys():
                 raise KeyError(min(missing))
             for roi, entry in entries.items():
                 matrices[roi] = np.array(entry["confusion"], np.int64)
@@ -136,8 +135,9 @@ def _arm(
     maps: list[Maps] = []
     runs = [run for run in study.runs() if run[0] == arm]
     for run in runs:
-        tested = [roi for roi in rois.values() if roi.patient in study.folds[run[1] - 1].test]
-        maps += read_maps(folder / study.run_folder(*run), tested, study.recipe.mpp, groups, tolerance).values()
+        maps += read_maps(
+            folder / study.run_folder(*run), study.tested(run[1]), study.recipe.mpp, groups, tolerance
+        ).values()
         watch()
     minutes = sum(_seconds(folder / study.run_folder(*run) / LOG) for run in runs) / 60
     return {

@@ -38,7 +38,8 @@ def environment() -> dict[str, str]:
 def overhead(data: Path, steps: int, rounds: int) -> Times:
     """Seconds of each way to do the runs, for each round."""
     from ushape.nets.spec import parse
-    from ushape.study.design import open_study, plan_study
+    from ushape.study.design import plan_study
+    from ushape.study.folder import open_study
     from ushape.study.runner import run_study
     from ushape.train.recipe import make_recipe
     from ushape.train.run import open_run

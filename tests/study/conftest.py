@@ -13,7 +13,8 @@ import torch
 
 from ushape.data.phantom import write_phantom
 from ushape.nets.device import pick_precision
-from ushape.study.design import Study, open_study, parse_arm, plan_study
+from ushape.study.design import Study, parse_arm, plan_study
+from ushape.study.folder import open_study
 from ushape.study.results import write_results
 from ushape.study.runner import run_study
 from ushape.study.tuning import tune_study

@@ -15,8 +15,9 @@ from ushape.errors import RunError, SpecError
 from ushape.nets.budget import cost
 from ushape.nets.spec import modify, parse
 from ushape.report.formats import write_report
-from ushape.study.design import Study, design_specs, plan_study, read_study
+from ushape.study.design import Study, design_specs, plan_study
 from ushape.study.factorial import make_design
+from ushape.study.folder import read_study
 from ushape.study.results import write_results
 from ushape.train.recipe import Recipe
 

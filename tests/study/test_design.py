@@ -13,48 +13,17 @@ import torch
 from ushape.data.crops import Crops
 from ushape.data.phantom import write_phantom
 from ushape.errors import DataError, RecipeError, RunError, SpecError, UshapeError
-from ushape.files import read_json, read_yaml
+from ushape.files import read_yaml
 from ushape.nets.spec import Spec, parse
 from ushape.study import design
-from ushape.study.design import Arm, Study, open_study, parse_arm, plan_study, read_study, solved_before, told
-from ushape.study.unchanged import load_copies
+from ushape.study.design import Arm, Study, parse_arm, plan_study, told
+from ushape.study.folder import open_study
 from ushape.threads import Lanes
 from ushape.train.loop import train
 from ushape.train.recipe import Recipe
 from ushape.train.run import open_run
 from ushape.train.search import Search
 from ushape.train.start import check_trainable
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def test_a_study_is_read_back_as_it_was_written(tmp_path: Path, make_study: Any):
-    study = make_study(seeds=2)
-    open_study(tmp_path / "study", study)
-    assert read_study(tmp_path / "study") == study
-
-
-def test_folds_are_written_with_the_patients_of_each(tmp_path: Path, make_study: Any):
-    study = make_study()
-    open_study(tmp_path / "study", study)
-    written = read_json(tmp_path / "study" / "folds.json")
-    parts = ("test", "validation", "train")
-    assert [{p: fold[p] for p in parts} for fold in written] == [fold.to_dict() for fold in study.folds]
-    tested = [p for fold in written for p in fold["test"]]
-    assert len(tested) == len(set(tested)) == 5
-    for fold in written:
-        assert sorted(p for part in parts for p in fold[part]) == sorted(tested)
-
-
-def test_folds_are_written_with_the_share_of_class_pixels_that_each_holds(tmp_path: Path, make_study: Any):
-    open_study(tmp_path / "study", make_study())
-    shares = [fold["shares"] for fold in read_json(tmp_path / "study" / "folds.json")]
-    assert list(shares[0]) == ["tumor", "stroma", "inflammatory", "necrosis", "other"]
-    for name in shares[0]:
-        assert sum(each[name] for each in shares) == pytest.approx(1, abs=1e-3)
-        assert all(0 < each[name] < 1 for each in shares)
 
 
 def test_the_same_study_has_the_same_folds(make_study: Any):
@@ -84,18 +53,6 @@ def test_arms_share_the_seeds_of_their_runs_and_no_two_runs_of_an_arm_do(make_st
     first, *others = [[s for (arm, *_), s in seeds.items() if arm == each] for each in study.arms]
     assert sorted(first) == list(range(6)), "2 folds x 3 seeds"
     assert all(other == first for other in others)
-
-
-def test_a_published_network_keeps_the_name_it_was_given_by(tmp_path: Path, make_study: Any):
-    study: Study = make_study("unet-32-bn", "unet-32-bn stain=0", "unet[width=4]")
-    assert [arm.name for arm in study.given] == ["unet-32-bn", "unet-32-bn stain=0", "unet[width=4]"]
-    assert study.given[0] == parse_arm("unet", study.recipe)  # the same arm by another name
-    open_study(tmp_path / "study", study)
-    assert read_yaml(tmp_path / "study" / "study.yaml")["arms"][0] == "unet"  # what it is, not what it is called
-    assert [arm.name for arm in read_study(tmp_path / "study").given] == [arm.name for arm in study.given]
-    twice = ("unet", "unet-32-bn")
-    with pytest.raises(RunError, match="is given twice"):
-        make_study(*twice)
 
 
 def test_patients_are_held_back_where_something_is_chosen_by_them(make_study: Any):
@@ -128,60 +85,6 @@ def test_arms_see_the_same_crops_in_the_same_order(tmp_path: Path, make_study: A
     assert len(one) == 3 * 4
     assert one == other
     assert len({crop[2] for crop in one}) > 6
-
-
-def other_study(study: Study, key: str) -> Study:
-    changes = {
-        "arms": {"given": (study.given[0], Arm(parse("unet[width=4,levels=3]+dense")))},
-        "recipe": {"recipe": replace(study.recipe, steps=4)},
-        "data": {"data": study.data / "elsewhere"},
-        "mpp": {"mpp": 0.5},
-        "fingerprint": {"fingerprint": "0" * 64},
-        "folds": {"folds": study.folds[:1]},
-        "seeds": {"seeds": 3},
-    }
-    return replace(study, **changes[key])
-
-
-@pytest.mark.parametrize("key", ["arms", "recipe", "data", "mpp", "fingerprint", "folds", "seeds"])
-def test_another_study_is_refused_by_the_key_that_differs_and_the_folder_stays(
-    tmp_path: Path, make_study: Any, key: str
-):
-    study = make_study()
-    open_study(tmp_path / "study", study)
-    before = contents(tmp_path / "study")
-    with pytest.raises(RunError, match=rf"belongs to another study: its {key}\b.* is .*--out") as caught:
-        open_study(tmp_path / "study", other_study(study, key))
-    assert "\n" not in str(caught.value)
-    assert contents(tmp_path / "study") == before
-
-
-def test_a_study_of_another_version_of_the_code_is_refused(
-    tmp_path: Path, make_study: Any, monkeypatch: pytest.MonkeyPatch
-):
-    open_study(tmp_path / "study", make_study())
-    monkeypatch.setattr(design, "versions", lambda: {"ushape": "0.0.1"})
-    with pytest.raises(RunError, match=r"its versions.* is"):
-        open_study(tmp_path / "study", make_study())
-
-
-def test_every_setting_of_the_recipe_is_written(tmp_path: Path, make_study: Any):
-    open_study(tmp_path / "study", make_study())
-    assert read_yaml(tmp_path / "study" / "study.yaml")["recipe"] == make_study().recipe.to_dict()
-
-
-def test_the_order_of_arms_matters_since_the_first_is_the_baseline(tmp_path: Path, make_study: Any):
-    study = make_study()
-    open_study(tmp_path / "study", study)
-    with pytest.raises(RunError, match="its arms is"):
-        open_study(tmp_path / "study", replace(study, given=study.given[::-1]))
-
-
-def test_a_foreign_folder_is_refused_and_untouched(tmp_path: Path, make_study: Any):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunError, match="is no study of ushape: choose another --out"):
-        open_study(tmp_path, make_study())
-    assert contents(tmp_path) == {"thesis.tex": b"years of work"}
 
 
 def test_a_changed_image_changes_the_fingerprint(tmp_path: Path, make_study: Any):
@@ -230,43 +133,8 @@ def test_a_spec_that_cannot_be_built_is_refused(make_study: Any, part: str):
         make_study("unet[width=4]", f"unet[width=4]+{part}")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "x", "arms: [unet]"])
-def test_a_damaged_study_is_told(tmp_path: Path, text: str):
-    (tmp_path / "study.yaml").write_text(text)
-    (tmp_path / "folds.json").write_text("[]")
-    with pytest.raises(RunError, match=r"study\.yaml: is no study of"):
-        read_study(tmp_path)
-    if not text.startswith("arms"):
-        with pytest.raises(RunError, match=r"study\.yaml: is no study of"):
-            load_copies(tmp_path)
-
-
 def test_a_value_is_told_to_the_last_bit():
     assert [told(v) for v in (0.002, 0.00123456789, 1.0, 3, "auto")] == ["0.002", "0.00123456789", "1", "3", "auto"]
-
-
-def test_widths_that_were_solved_stand(phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What a network takes in time differs from one measurement to the next, and solved widths solve to others."""
-    given = [parse("unet[width=8,levels=3]"), parse("unet[width=8,levels=3]+attention-gate")]
-    question = (given, Recipe(crop=48, validations=0), phantom, None, 2, 1)
-    study = plan_study(*question, matched="flops")
-    open_study(tmp_path / "study", study)
-    assert study.given[1].spec != given[1]
-    assert study.asked == tuple(spec.name for spec in given)
-    assert read_study(tmp_path / "study") == study
-    before = solved_before(tmp_path / "study", given, "flops")
-    assert before == study.given
-    monkeypatch.setattr("ushape.study.design.match", lambda *_, **__: pytest.fail("solved again"))
-    open_study(tmp_path / "study", plan_study(*question, matched="flops", solved=before))
-    assert solved_before(tmp_path / "study", given, "params") == ()
-    assert solved_before(tmp_path / "study", given[:1], "flops") == ()
-    assert solved_before(tmp_path / "none", given, "flops") == ()
-    (tmp_path / "study" / "folds.json").unlink()  # as where the first command was killed before it wrote them
-    with pytest.raises(RunError, match=r"folds\.json: is missing: repeat the command"):
-        read_study(tmp_path / "study")
-    again = solved_before(tmp_path / "study", given, "flops")
-    open_study(tmp_path / "study", plan_study(*question, matched="flops", solved=again))
-    assert read_study(tmp_path / "study") == study
 
 
 def test_one_network_in_two_arms_is_solved_to_one(phantom: Path, monkeypatch: pytest.MonkeyPatch):
@@ -288,20 +156,15 @@ def test_arms_that_would_share_a_folder_are_refused(make_study: Any, monkeypatch
         make_study()
 
 
-def test_a_folder_without_a_study_is_told_with_the_remedy(tmp_path: Path):
-    with pytest.raises(RunError, match="give a folder that `ushape compare` made"):
-        read_study(tmp_path)
-
-
-CHANGES: tuple[tuple[tuple[str, Any], ...], ...] = ((), (("stain", 0.0),), (("rate", 0.0025), ("tta", "none")))
-
-
 def some_specs() -> list[Spec]:
     brackets = ["", "width=8", "width=16", "widths=8-16-33", "width=8,levels=3", "depth=1", "dropout=0.25"]
     brackets += ["norm=none", "stem=dilated-parallel-3", "stem=dilated-parallel-3[dilations=1-2-3],depth=3"]
     behind = ["", "+residual", "+dense", "+dilated-parallel-3", "+aspp", "+aspp[rates=2-4-6]", "+aspp[rates=2-46]"]
     behind += ["+residual+se", "+se[reduction=8]", "+attention-gate+aspp", "+deep-supervision"]
     return [parse(f"unet[{b}]{a}" if b else f"unet{a}") for b, a in product(brackets, behind)]
+
+
+CHANGES: tuple[tuple[tuple[str, Any], ...], ...] = ((), (("stain", 0.0),), (("rate", 0.0025), ("tta", "none")))
 
 
 def test_arms_have_folders_of_their_own_with_names_that_any_file_system_takes():
@@ -329,12 +192,6 @@ def test_an_arm_changes_the_recipe_for_itself_alone(make_study: Any):
     assert plans[0].recipe == study.recipe
     assert plans[1].recipe == replace(study.recipe, rate=0.001, tta="flips")
     assert plans[0].spec == plans[1].spec
-
-
-def test_a_study_with_changed_recipes_is_read_as_it_was_written(tmp_path: Path, make_study: Any):
-    study = make_study("unet[width=4]", "unet[width=4] dice=0.25 schedule=cosine")
-    open_study(tmp_path, study)
-    assert read_study(tmp_path) == study
 
 
 @pytest.mark.parametrize(

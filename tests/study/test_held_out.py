@@ -13,7 +13,7 @@ from ushape.data.rois import find_rois
 from ushape.errors import RunError
 from ushape.nets.unet import build
 from ushape.nets.weights import load_weights, save_weights
-from ushape.study.design import read_study
+from ushape.study.folder import read_study
 from ushape.study.held_out import find_arms, shared_patients
 
 SPEC = "unet[width=4,levels=3]"

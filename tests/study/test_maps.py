@@ -17,7 +17,7 @@ from ushape.files import read_json
 from ushape.predict.boundary import borders
 from ushape.predict.score import confusion
 from ushape.study import maps
-from ushape.study.design import read_study
+from ushape.study.folder import read_study
 from ushape.study.maps import Maps, read_maps, summarise
 
 BCSS = grouping("bcss-5")

@@ -19,7 +19,7 @@ from ushape.errors import RunError
 from ushape.files import read_json, read_yaml
 from ushape.nets.unet import build, parameters
 from ushape.predict.score import confusion, scores
-from ushape.study.design import read_study
+from ushape.study.folder import read_study
 from ushape.study.results import write_results
 from ushape.study.statistics import paired_difference
 

@@ -23,7 +23,7 @@ from ushape.nets.weights import load_weights, save_weights
 from ushape.predict.degrade import Degradation, blurred
 from ushape.predict.engine import Predictor, evaluate
 from ushape.study import robustness
-from ushape.study.design import read_study
+from ushape.study.folder import read_study
 from ushape.study.robustness import Sweep, finished, plan_sweep, run_sweep
 from ushape.threads import Lanes
 

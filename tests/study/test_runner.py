@@ -165,7 +165,7 @@ def test_a_plugin_is_run_as_the_study_copied_it(
     """The user's own file may be edited while the study is at work."""
     mine = tmp_path / "mine.py"
     mine.write_text("")
-    monkeypatch.setattr("ushape.study.design.files", lambda _: [mine])
+    monkeypatch.setattr("ushape.study.folder.files", lambda _: [mine])
     made: list[Job] = []
     monkeypatch.setattr(runner, "run_jobs", lambda jobs, *_: made.extend(jobs))
     go(study, tmp_path / "study")

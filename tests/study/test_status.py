@@ -12,7 +12,8 @@ import pytest
 from ushape.errors import RunError
 from ushape.files import read_yaml, write_yaml
 from ushape.locks import holding
-from ushape.study.design import Study, open_study
+from ushape.study.design import Study
+from ushape.study.folder import open_study
 from ushape.study.status import Part, Status, read_status
 from ushape.study.tuning import search_folder
 from ushape.train.places import FAILURE, TAKEN

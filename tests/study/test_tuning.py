@@ -17,7 +17,8 @@ from ushape.cli import make_parser
 from ushape.data.crops import Crops
 from ushape.errors import RunError
 from ushape.files import read_json, read_yaml, write_json
-from ushape.study.design import Study, open_study, plan_study, read_study
+from ushape.study.design import Study, plan_study
+from ushape.study.folder import open_study, read_study
 from ushape.study.results import write_results
 from ushape.study.tuning import search_folder, searches, told, tune_study
 from ushape.threads import Lanes

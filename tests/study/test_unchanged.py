@@ -13,7 +13,8 @@ from PIL import Image
 from ushape import versions
 from ushape.errors import DataError, RunError
 from ushape.files import read_json, read_yaml, write_json, write_yaml
-from ushape.study.design import Study, open_study, read_study
+from ushape.study.design import Study
+from ushape.study.folder import open_study, read_study
 from ushape.study.results import write_results
 from ushape.study.unchanged import check_unchanged, load_copies
 

@@ -65,7 +65,7 @@ def resume(options: argparse.Namespace) -> None:
     from ushape.commands.study import go_on
     from ushape.nets.device import pick_device
     from ushape.study.cluster import pick_engine
-    from ushape.study.design import open_study, read_study
+    from ushape.study.folder import open_study, read_study
     from ushape.study.unchanged import check_unchanged, load_copies
 
     engine = pick_engine(options.engine, options.address)

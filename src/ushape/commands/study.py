@@ -40,7 +40,7 @@ def run_arms(
     """Plan the study of these arms as the options have it, run it, write and name the report."""
     from ushape.nets.device import pick_device
     from ushape.study.cluster import pick_engine
-    from ushape.study.design import open_study
+    from ushape.study.folder import open_study
 
     engine = pick_engine(options.engine, options.address)
     device = pick_device(options.device).type
@@ -56,7 +56,8 @@ def _planned(
     options: argparse.Namespace, arms: Sequence[Arm | Spec], design: Design | None, base: Spec | None
 ) -> Study:
     """The study that the options ask for; an error where it cannot be."""
-    from ushape.study.design import plan_study, solved_before
+    from ushape.study.design import plan_study
+    from ushape.study.folder import solved_before
 
     recipe = read_recipe(options)
     search = _search(options, recipe)
@@ -149,7 +150,7 @@ def finish_study(folder: Path, tolerance: float | None = None, form: str = "html
     from ushape.report.reading import read
     from ushape.report.results import FILE
     from ushape.report.verdicts import headlines
-    from ushape.study.design import read_study
+    from ushape.study.folder import read_study
     from ushape.study.results import write_results
 
     with Bar("runs read", sum(1 for _ in read_study(folder).runs())) as advance:

@@ -15,7 +15,7 @@ from ushape.data.rois import in_both
 from ushape.errors import RunError
 from ushape.nets.spec import from_dict
 from ushape.nets.weights import check_of_tissue, patients_seen, read_about, weights_file
-from ushape.study.design import read_study
+from ushape.study.folder import read_study
 from ushape.study.runner import is_finished
 from ushape.study.unchanged import load_copies
 

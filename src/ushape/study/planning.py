@@ -16,8 +16,8 @@ from scipy import optimize, stats
 
 from ushape.errors import RunError
 from ushape.files import read_json
-from ushape.study.design import read_question
 from ushape.study.factorial import make_design
+from ushape.study.folder import read_question
 from ushape.study.runner import RESULT
 from ushape.study.statistics import Components, detectable_difference, patients_needed, power
 from ushape.study.statistics.components import components

@@ -24,8 +24,9 @@ from ushape.predict.boundary import TOLERANCE
 from ushape.predict.calibration import Calibration
 from ushape.predict.score import plain, scores, summary
 from ushape.study import tuning
-from ushape.study.design import FOLD_SEED, MARGIN, Study, read_question, read_study
+from ushape.study.design import FOLD_SEED, MARGIN, Study
 from ushape.study.factorial import Design
+from ushape.study.folder import read_question, read_study
 from ushape.study.guards import find_alike, limits_of_data
 from ushape.study.inference import Evidence, Inference
 from ushape.study.maps import Maps, read_maps, summarise

@@ -9,7 +9,8 @@ from pathlib import Path
 from ushape.errors import RunError
 from ushape.files import write_text
 from ushape.nets.weights import load_tensors, save_tensors, shipped, weights_file
-from ushape.study.design import Study, copies
+from ushape.study.design import Study
+from ushape.study.folder import copies
 from ushape.study.pool import Job, MakeEngine, State, run_jobs
 from ushape.train.places import LOG, TAKEN, VALIDATION
 from ushape.train.recipe import AFTER_TRAINING, PATHS, WORDS, Recipe

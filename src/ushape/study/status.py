@@ -13,7 +13,8 @@ from typing import Any
 
 from ushape.errors import RunError
 from ushape.locks import is_held
-from ushape.study.design import arm_names, folder_of, read_question, run_folder
+from ushape.study.design import folder_of, run_folder
+from ushape.study.folder import arm_names, read_question
 from ushape.study.pool import last_step
 from ushape.study.runner import RESULT
 from ushape.study.tuning import search_folder

@@ -14,7 +14,8 @@ from typing import Any
 
 from ushape.errors import RunError
 from ushape.files import read_json
-from ushape.study.design import Study, copies
+from ushape.study.design import Study
+from ushape.study.folder import copies
 from ushape.study.pool import Job, MakeEngine, State, run_jobs
 from ushape.train.search import CHOICE, open_search
 

@@ -9,7 +9,8 @@ from ushape.data.rois import Pixels, find_rois, fingerprint, open_pixels
 from ushape.data.splits import class_counts, make_folds
 from ushape.errors import RunError
 from ushape.nets.plugin import load_plugin, text_hash
-from ushape.study.design import FOLD_SEED, Study, read_question
+from ushape.study.design import FOLD_SEED, Study
+from ushape.study.folder import read_question
 from ushape.study.guards import PARTS, check_folds
 
 

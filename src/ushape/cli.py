@@ -24,6 +24,9 @@ RESUMED = (
 )
 """Functions of the commands that, once interrupted, go on where they were."""
 
+WITHOUT_PLUGINS = ("data:", "studies:", "study:report", "reproduce:", "lits:", "measure:", "nets:nets")
+"""Functions of the commands that know no specs, or those of a study's folder, which holds copies of its plugins."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 something given was wrong (told in one line), 130 interrupted."""
@@ -98,7 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
     def add(to: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = to.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.set_defaults(function=function)
-        if not function.startswith(("data:", "studies:", "reproduce:", "lits:", "measure:")):
+        if not function.startswith(WITHOUT_PLUGINS):
             made.add_argument(
                 "--plugin",
                 type=path,
@@ -250,7 +253,9 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
     one.add_argument("--seeds", type=seeds, default=3, help="trainings of each network (3)")
     one.add_argument("--steps", type=positive, default=400, help="optimisation steps (400)")
-    one.add_argument("--jobs", type=jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
+    one.add_argument(
+        "--jobs", type=jobs, default=None, help="runs at a time (auto: one a core, on a GPU one, if memory allows)"
+    )
     one.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     one = add(
         again_commands, "seed-experiments", "reproduce:seed_experiments", "ten modifications tried on BCSS before"
@@ -325,7 +330,9 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _pool_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=jobs, default=None, help="runs at a time (auto: one a core, if memory allows)")
+    parser.add_argument(
+        "--jobs", type=jobs, default=None, help="runs at a time (auto: one a core, on a GPU one, if memory allows)"
+    )
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster, of which this machine is a node")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")

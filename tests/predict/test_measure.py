@@ -95,8 +95,12 @@ def test_what_is_no_finished_prediction_is_told(out: Path, tmp_path: Path) -> No
         find_predictions([tmp_path / "none"])
     with pytest.raises(DataError, match="named twice"):
         find_predictions([out, out / "one"])
+    labels = (out / "two" / "labels.ome.tiff").rename(out / "kept.tiff")
+    with pytest.raises(DataError, match=r"two: its prediction is not finished, labels\.ome\.tiff is missing: start"):
+        find_predictions([out])
+    labels.rename(out / "two" / "labels.ome.tiff")
     (out / "two" / "provenance.json").unlink()
-    with pytest.raises(DataError, match="two: its prediction is not finished"):
+    with pytest.raises(DataError, match="two: its prediction is not finished: start"):
         find_predictions([out])
     shutil.rmtree(out / "two")
     (out / "two" / ".work").mkdir(parents=True)

@@ -246,6 +246,17 @@ def test_provenance_of_other_programs_is_passed_over_but_in_the_slide_s_own_fold
     assert len((tmp_path / "out" / "composition.csv").read_text().splitlines()) == 2
 
 
+def test_a_label_map_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    run([tmp_path / "a.png"], tmp_path / "out")
+    labels = tmp_path / "out" / "a" / "labels.ome.tiff"
+    before = tifffile.imread(labels)
+    labels.unlink()
+    assert run([tmp_path / "a.png"], tmp_path / "out").predicted == ("a.png",)
+    assert np.array_equal(tifffile.imread(labels), before)
+    assert run([tmp_path / "a.png"], tmp_path / "out").before == ("a.png",)
+
+
 def test_what_another_process_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was unfinished when this one looked, and finished when this one came to it."""
     make(tmp_path / "a.png")

@@ -95,7 +95,7 @@ register(
 
 # -- specs of the one U ---------------------------------------------------------------------------------------------
 
-_BENCHMARK = "instantiated from a benchmark of 100 networks"
+_BENCHMARK = "instantiated from U-Bench (arXiv:2510.07041)"
 publish("unet-2015", "U-Net", "unet[width=64,norm=none,padding=valid]",
         "Ronneberger et al. 2015, arXiv:1505.04597", 31_030_658, "computed from the paper", in_channels=1, classes=2,
         size=572, note="the paper states 23 convolutions and no count")  # fmt: skip
@@ -132,7 +132,7 @@ publish("r2u-net", "R2U-Net", "unet[width=64,bias=always]+recurrent-residual+nea
         "Alom et al. 2018, arXiv:1802.06955", 39_091_393, _BENCHMARK)  # fmt: skip
 publish("r2-attention-unet", "R2 Attention U-Net",
         "unet[width=64,bias=always]+recurrent-residual+nearest+attention-gate", "common re-implementation", 39_442_925,
-        "computed from the benchmark's code",
+        "computed from U-Bench's code",
         note="R2U-Net with the gates of Attention U-Net; no paper of its own")  # fmt: skip
 publish("han-2017", "Han 2017, cascaded liver and lesion network", "unet[depth=3,activation=prelu]+residual",
         "Han 2017, arXiv:1704.07239", None, _UNKNOWN, in_channels=5, classes=3, ours=12_043_934,

@@ -303,7 +303,10 @@ def begun(job: SlideJob) -> bool:
 
 
 def finished(job: SlideJob) -> bool:
-    """Whether a job's folder holds its results; UshapeError where it holds those of something else."""
+    """Whether a job's folder holds its results; UshapeError where it holds those of something else.
+
+    Without their label map, from which all is measured, they are made again.
+    """
     folder, about = job.folder, job.about() | {"outputs": job.outputs}
     there = provenance(folder)
     if there is None:
@@ -312,6 +315,8 @@ def finished(job: SlideJob) -> bool:
         raise UshapeError(
             f"{folder} holds the results of {_difference(there, about)}: choose another --out, or remove that folder"
         )
+    if not (folder / LABELS).is_file():
+        return False
     shutil.rmtree(folder / WORK, ignore_errors=True)  # of a process that ended between the two
     return True
 

@@ -44,8 +44,8 @@ def find_predictions(paths: Sequence[Path]) -> list[Path]:
         found += inside
     for folder in found:
         if not ((folder / LABELS).is_file() and (folder / PROVENANCE).is_file()):
-            where = "" if not (folder / PROVENANCE).is_file() else f"{LABELS} is missing: remove {folder}, then "
-            raise DataError(f"{folder}: its prediction is not finished: {where}start the same `ushape predict` again")
+            missing = f", {LABELS} is missing" if (folder / PROVENANCE).is_file() else ""
+            raise DataError(f"{folder}: its prediction is not finished{missing}: start the same `ushape predict` again")
     if doubled := {folder.resolve() for folder in found if [f.resolve() for f in found].count(folder.resolve()) > 1}:
         raise DataError(f"{min(doubled)}: is named twice: name it once")
     return found

@@ -188,8 +188,8 @@ def caution(results: Results) -> str:
     if len(results.seeds) > 1 or len(results.arms) < 2:
         return ""
     return (
-        "One seed: this compares these trained networks. Whether the modification makes the difference, or the luck of "
-        "its initialisation and crops, takes several seeds to tell."
+        "One seed: this compares these trained networks, and intervals leave out the luck of a training. Whether the "
+        "modification makes the difference, or that luck, takes several seeds to tell."
     )
 
 

@@ -48,7 +48,7 @@ def test_parts_of_any_size_make_what_filtering_the_whole_makes(
 ) -> None:
     p, image = likely(height, width, seed), np.ascontiguousarray(invented_tissue(256)[:height, :width])
     store = stored(tmp_path_factory.mktemp("store"), cells(p, image), height, width)
-    filter_cells(store, Tissue(np.ones((height, width), bool), 1.0, 0.0), radius * CELL, lanes, part=part)
+    filter_cells(store, Tissue(np.ones((height, width), bool), (1, 1), 0.0), radius * CELL, lanes, part=part)
     right = guided(p, image, radius * CELL)
     assert store.probabilities is not None
     for c in range(CLASSES):
@@ -65,7 +65,7 @@ def test_what_holds_no_tissue_or_was_not_read_changes_nothing_and_is_nothing(tmp
     for number, value in enumerate((0.0, 5.0)):
         told[:, :, 25:] = told[:, 10:15, 15:19] = value
         store = stored(tmp_path / str(number), told, 120, 160)
-        filter_cells(store, Tissue(mask, 1.0, 0.0), 16, lanes, [broken], part=12)
+        filter_cells(store, Tissue(mask, (1, 1), 0.0), 16, lanes, [broken], part=12)
         made.append(store.labels[:])
         assert store.probabilities is not None
         assert (store.labels[:, 100:] == IGNORE).all()
@@ -82,7 +82,7 @@ def test_glass_is_not_even_read(tmp_path: Path, lanes: Lanes, monkeypatch: pytes
     store = stored(tmp_path, told, 120, 120)
     read, seen = store.cells.read, []
     monkeypatch.setattr(store.cells, "read", lambda *box: (seen.append(box[:2]), read(*box))[1])
-    filter_cells(store, Tissue(mask, 1.0, 0.0), 4, lanes, part=6)
+    filter_cells(store, Tissue(mask, (1, 1), 0.0), 4, lanes, part=6)
     assert len(seen) == 1
     assert (store.labels[:20, :20] < CLASSES).all()
     assert (store.labels[20:] == IGNORE).all()

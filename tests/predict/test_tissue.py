@@ -70,7 +70,8 @@ def found(path: Path, rgb: Bytes, mpp: float = 1.2, threshold: float | None = No
 
 def covered(tissue: Tissue, height: int, width: int) -> Bool:
     """The mask at full size, bool [height, width]."""
-    rows, columns = ((np.arange(length) / tissue.scale).astype(int) for length in (height, width))
+    sides = zip((height, width), tissue.scale, strict=True)
+    rows, columns = ((np.arange(length) / scale).astype(int) for length, scale in sides)
     return tissue.mask[rows][:, columns]
 
 
@@ -102,11 +103,25 @@ def test_the_mask_keeps_a_distance_from_what_it_found(tmp_path: Path) -> None:
     assert not tissue.touches(-500, 400, 400, 1)
 
 
+@pytest.mark.parametrize(("height", "width"), [(242, 200), (6000, 398), (398, 6000)])
+def test_the_mask_reaches_every_border_of_a_slide(tmp_path: Path, height: int, width: int) -> None:
+    """Its pixels are whole, and of an elongated slide stand for more of the view down than across, or for fewer."""
+    rgb = np.full((height, width, 3), (200, 120, 170), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", rgb, photometric="rgb", tile=(256, 256), compression="deflate")
+    with open_slide(tmp_path / "a.tif", 1.2) as slide:
+        view = View(slide, 1.2)
+        for tissue in (find_tissue(view, "all"), find_tissue(view, "auto")):
+            assert all(tissue.touches(row, 0, 1, 1) for row in range(height))
+            assert all(tissue.touches(0, column, 1, 1) for column in range(width))
+            for rows, scale, length in zip(tissue.mask.shape, tissue.scale, (height, width), strict=True):
+                assert length / scale == pytest.approx(rows, abs=1)
+
+
 def test_a_coarse_view_has_a_coarse_mask(tmp_path: Path) -> None:
     rgb = glass(200, 300, GLASS[0], 0)
     rgb[50:100, 60:120] = (200, 120, 170)
     tissue, view = found(tmp_path / "a.tif", rgb, mpp=10.0)
-    assert tissue.scale == 1
+    assert tissue.scale == (1, 1)
     assert tissue.mask.shape == (view.height, view.width) == (200, 300)
     assert tissue.mask[47:103, 60:120].all()
     assert tissue.mask.sum() < 57 * 67

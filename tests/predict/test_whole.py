@@ -257,6 +257,30 @@ def test_a_label_map_that_was_removed_is_made_again(tmp_path: Path) -> None:
     assert run([tmp_path / "a.png"], tmp_path / "out").before == ("a.png",)
 
 
+def test_tiles_of_nobody_knows_what_are_computed_again(tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    engine = ByColour(stop=4, error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run([tmp_path / "a.png"], tmp_path / "out", engine)
+    (tmp_path / "out" / "a" / WORK / "plan.json").unlink()
+    engine = ByColour()
+    whole = ByColour()
+    run([tmp_path / "a.png"], tmp_path / "out", engine)
+    run([tmp_path / "a.png"], tmp_path / "other", whole)
+    assert engine.calls == whole.calls > 4
+
+
+def test_the_table_holds_what_was_finished_before_an_interruption(tmp_path: Path) -> None:
+    for i, name in enumerate("ab"):
+        make(tmp_path / f"{name}.png", seed=i)
+    run([tmp_path / "a.png"], tmp_path / "out")
+    (tmp_path / "out" / "composition.csv").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run([tmp_path / "b.png"], tmp_path / "out", ByColour(stop=4, error=KeyboardInterrupt()))
+    (row,) = csv.DictReader((tmp_path / "out" / "composition.csv").read_text().splitlines())
+    assert Path(row["slide"]).name == "a.png"
+
+
 def test_what_another_process_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was unfinished when this one looked, and finished when this one came to it."""
     make(tmp_path / "a.png")

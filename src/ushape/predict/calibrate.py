@@ -54,8 +54,10 @@ def calibration_crops(
             height, width = min(SIDE, view.height), min(SIDE, view.width)
             for at in rng.integers(len(rows), size=len(range(i, count, len(paths)))):
                 top, left = (
-                    int(np.clip((place + rng.random()) * tissue.scale - side / 2, 0, length - side))
-                    for place, side, length in ((rows[at], height, view.height), (columns[at], width, view.width))
+                    int(np.clip((place + rng.random()) * scale - side / 2, 0, length - side))
+                    for place, scale, side, length in zip(
+                        (rows[at], columns[at]), tissue.scale, (height, width), (view.height, view.width), strict=True
+                    )
                 )
                 crop = view.read(top, left, height, width)
                 crops.append(crop if stain is None else restained(crop, stain))

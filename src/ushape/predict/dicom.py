@@ -158,20 +158,8 @@ def _source(highdicom: Any, slide: Path, mpp: float) -> tuple[Any, bool]:
     empty or derived as for other files. The matrix is said to be a tile's, for `_header`. DataError where the finest
     level is not to be found.
     """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    source, real = _made_up(highdicom, slide, mpp), False
-    try:
-        found: Any = pydicom.dcmread(slide, stop_before_pixels=True)
-    except (InvalidDicomError, OSError):
-        found = pydicom.Dataset()
-    if found.get("SOPClassUID") == WHOLE_SLIDE:
-        level = first_level(slide)
-        if level is None:
-            raise DataError(f"{slide}: the file of its finest level is not beside it: copy the whole series again")
-        if level != slide:
-            found = pydicom.dcmread(level, stop_before_pixels=True)
+    source, real, found = _made_up(highdicom, slide, mpp), False, finest(slide)
+    if found is not None:
         real = all(key in found for key in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
         groups = found.get("SharedFunctionalGroupsSequence")
         if not groups or "PixelMeasuresSequence" not in groups[0]:
@@ -179,6 +167,26 @@ def _source(highdicom: Any, slide: Path, mpp: float) -> tuple[Any, bool]:
         source.update(found)
     source.TotalPixelMatrixRows = source.TotalPixelMatrixColumns = TILE
     return source, real
+
+
+def finest(slide: Path) -> Any:
+    """The data set of a DICOM slide's finest level without its pixels; None of a slide that is no DICOM.
+
+    DataError where the file of that level is not beside the slide.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        found = pydicom.dcmread(slide, stop_before_pixels=True)
+    except (InvalidDicomError, OSError):
+        return None
+    if found.get("SOPClassUID") != WHOLE_SLIDE:
+        return None
+    level = first_level(slide)
+    if level is None:
+        raise DataError(f"{slide}: the file of its finest level is not beside it: copy the whole series again")
+    return found if level == slide else pydicom.dcmread(level, stop_before_pixels=True)
 
 
 def _made_up(highdicom: Any, slide: Path, mpp: float) -> Any:
@@ -245,9 +253,7 @@ def _write_frames(file: BinaryIO, frames: Iterator[bytes], count: int) -> None:
         offsets.append(at)
         at += file.write(_item(frame))
     if at >= 2**32:
-        raise DataError(
-            f"a DICOM segmentation of {at / 1e9:.1f} GB has no table of frames: predict at a larger pixel size"
-        )
+        raise DataError(f"a DICOM segmentation of {at / 1e9:.1f} GB has no table of frames: leave --dicom out")
     file.seek(0)
     file.write(_item(np.array(offsets, "<u4").tobytes()))
     file.seek(0)

@@ -239,7 +239,7 @@ def _parity(run: Run, weights: Weights, how: str, crops: Crops, about: dict[str,
         try:
             made = run(image[None], matrix)
         except Exception as error:  # whatever a runtime raises
-            said = str(error).strip().splitlines()[0][:200]
+            said = first_line(error)
             raise RunError(f"the written file cannot compute an image of {image.shape[:2]} px ({said})") from None
         expected = reference.probabilities(image, matrix)
         same += int((made[1][0] == expected.argmax(0)).sum())

@@ -159,6 +159,10 @@ class SlideJob:
                 self.elsewhere = True
                 self._things.close()
                 return
+            if not begun(self):  # whatever lies there is of nobody knows what
+                if (self.folder / WORK).exists():
+                    shutil.rmtree(self.folder / WORK)
+                write_json(self.folder / WORK / PLAN, self._about)
             slide = self._things.enter_context(self.open_slide())
             view = View(slide, self.settings.mpp)
             view.leave_out(read_json(self._unread) if self._unread.exists() else [])
@@ -201,13 +205,14 @@ class SlideJob:
     def keep(self) -> None:
         if not self.elsewhere:
             self.store.flush()
-            self._things.close()
+            self._let_go()
 
     def finish(self) -> None:
         if self.elsewhere:
             return
         try:
             self.canvas.close()
+            self.store.flush()  # what was computed is kept, whatever comes now
             if self.about() != self._about:
                 raise UshapeError(f"{self.path}: was changed while it was predicted: remove {self.folder}, and repeat")
             broken = self.found.view.broken
@@ -223,10 +228,14 @@ class SlideJob:
             write_json(self.folder / PROVENANCE, self._about | {"outputs": self.outputs} | times | made)
             self.why = self.found.view.reason
             self.broken, self.note = len(broken), self.found.view.note
+            self.store.close()
             shutil.rmtree(self.folder / WORK, ignore_errors=True)
         finally:
-            self._things.close()
-            del self.found, self.canvas, self.store  # a thousand slides would add up
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._things.close()
+        del self.found, self.canvas, self.store  # a thousand slides would add up
 
     def abandon(self) -> None:
         self._abandoned.set()
@@ -260,18 +269,15 @@ class SlideJob:
 
     def _claim(self) -> None:
         """Make the folder this prediction's own, and hold it."""
-        file = self.folder / WORK / PLAN
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(cannot_write(file, error)) from error
+            raise RunError(cannot_write(self.folder / WORK / PLAN, error)) from error
         try:
             self._things.enter_context(holding(self.folder))
         except RunError as error:  # which ends this slide, not all of them
             raise UshapeError(str(error)) from None
         remove_parts(self.folder)
-        if not (self.folder / PROVENANCE).exists() and not begun(self):
-            write_json(file, self.about())
 
 
 def provenance(folder: Path) -> dict[str, Any] | None:

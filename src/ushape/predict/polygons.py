@@ -151,7 +151,7 @@ def _wanted(grouping: Grouping, classes: Sequence[str] | None) -> NDArray[np.int
     for name in classes or ():
         if name not in known:
             raise DataError(f"unknown class {name!r}{nearest(name, known)} ({grouping.id}: {', '.join(known)})")
-    return np.array([known.index(name) for name in (classes or known)], np.intp)
+    return np.array([known.index(name) for name in (known if classes is None else classes)], np.intp)
 
 
 def _present(path: Path, block: NDArray[np.uint8], grouping: Grouping) -> NDArray[np.bool_]:

@@ -57,8 +57,8 @@ Report = Callable[[Job, Part | None], None]
 def stream(jobs: Sequence[Job], lanes: Lanes, report: Report) -> dict[str, UshapeError]:
     """Predict all slides; those that could not be, by name, with the reason: the others go on.
 
-    A full disk (RunError in writing) ends all of it. Ctrl-C and SIGTERM end it after the tile at work; what was
-    computed is kept then, as after any error.
+    A full disk (RunError in writing) ends all of it. Ctrl-C and SIGTERM end it after the tile at work, or what is being
+    looked over or written of a slide; what was computed is kept then, as after any error.
     """
     failed: dict[str, UshapeError] = {}
 
@@ -69,7 +69,7 @@ def stream(jobs: Sequence[Job], lanes: Lanes, report: Report) -> dict[str, Ushap
             except RunError:
                 raise
             except UshapeError as error:
-                failed[job.name] = error
+                failed[job.name] = _bare(error)
                 continue
             report(job, None)
             for part in job.parts():
@@ -85,7 +85,7 @@ def stream(jobs: Sequence[Job], lanes: Lanes, report: Report) -> dict[str, Ushap
         try:
             return job, part, job.compute(tile.result())
         except UshapeError as error:
-            return job, part, error
+            return job, part, _bare(error)
 
     with ThreadPoolExecutor(lanes.count + 1, "reader") as readers, _Finisher() as finisher, Deferred() as signals:
         ahead = _read_ahead(readers, tasks(), 2 * lanes.count)
@@ -106,10 +106,17 @@ def stream(jobs: Sequence[Job], lanes: Lanes, report: Report) -> dict[str, Ushap
                     report(job, part)
                 signals.check()
         except BaseException:
+            readers.shutdown(cancel_futures=True)  # none is left in a slide that is let go of
             if current is not None:
                 current.keep()
             raise
     return failed | finisher.failed
+
+
+def _bare(error: UshapeError) -> UshapeError:
+    """Without what holds on to the slide: the frames that it came through, and the error before it."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 class _Finisher:
@@ -141,7 +148,7 @@ class _Finisher:
         except RunError:
             raise
         except UshapeError as error:
-            self.failed[job.name] = error
+            self.failed[job.name] = _bare(error)
 
     def __enter__(self) -> _Finisher:
         return self

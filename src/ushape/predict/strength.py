@@ -45,8 +45,10 @@ def slide_strength(view: View, tissue: Tissue, seed: int = 0, lanes: Lanes | Non
     chosen = np.sort(rng.choice(len(rows), PATCHES, replace=len(rows) < PATCHES))
     height, width = min(SIDE, view.height), min(SIDE, view.width)
     tops, lefts = (
-        [int(np.clip((at + rng.random()) * tissue.scale - side / 2, 0, length - side)) for at in places[chosen]]
-        for places, length, side in ((rows, view.height, height), (columns, view.width, width))
+        [int(np.clip((at + rng.random()) * scale - side / 2, 0, length - side)) for at in places[chosen]]
+        for places, scale, length, side in zip(
+            (rows, columns), tissue.scale, (view.height, view.width), (height, width), strict=True
+        )
     )
 
     def read(corner: tuple[int, int]) -> Bytes:

@@ -59,10 +59,13 @@ DARK = 0.1
 
 @dataclass(frozen=True)
 class Tissue:
-    """mask: bool [h, w], True where tissue may be. scale: px of the view per px of the mask. threshold: saturation."""
+    """mask: bool [h, w], True where tissue may be. threshold: saturation.
+
+    scale: px of the view per px of the mask, down and across, which differ by a little: sides are whole pixels.
+    """
 
     mask: Bool
-    scale: float
+    scale: tuple[float, float]
     threshold: float
 
     @property
@@ -73,16 +76,20 @@ class Tissue:
     def touches(self, top: int, left: int, height: int, width: int) -> bool:
         """Whether a region of the view may hold tissue; the parts of it that lie outside of the view do not count."""
         rows, columns = (
-            slice(max(0, int(start / self.scale)), max(0, ceil((start + length) / self.scale)))
-            for start, length in ((top, height), (left, width))
+            slice(min(most - 1, max(0, int(start / scale))), max(0, ceil((start + length) / scale)))
+            for start, length, scale, most in zip(
+                (top, left), (height, width), self.scale, self.mask.shape, strict=True
+            )
         )
         return bool(self.mask[rows, columns].any())
 
     def crop(self, top: int, left: int, height: int, width: int) -> Bool:
         """The mask at a region of the view, bool [height, width]."""
         rows, columns = (
-            np.clip(((start + np.arange(length) + 0.5) / self.scale).astype(np.intp), 0, most - 1)
-            for start, length, most in zip((top, left), (height, width), self.mask.shape, strict=True)
+            np.clip(((start + np.arange(length) + 0.5) / scale).astype(np.intp), 0, most - 1)
+            for start, length, scale, most in zip(
+                (top, left), (height, width), self.scale, self.mask.shape, strict=True
+            )
         )
         return self.mask[rows][:, columns]
 
@@ -98,7 +105,7 @@ def find_tissue(
     check_saturation(threshold)
     fine = coarse(view, FINE)
     pool = max(1, round(COARSE / fine.mpp))
-    scale = pool * view.width / fine.width
+    scale = pool * view.height / fine.height, pool * view.width / fine.width
     if how == "all":
         return Tissue(np.ones((-(-fine.height // pool), -(-fine.width // pool)), bool), scale, 0.0)
     values, glass, view.glance = _survey(fine, pool, lanes)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ushape import __version__
 from ushape.data.classes import Grouping
 from ushape.errors import DataError, UshapeError
+from ushape.locks import holding
 from ushape.nets.weights import Weights
 from ushape.predict.calibrate import fingerprint
 from ushape.predict.canvas import Part
@@ -108,6 +109,10 @@ def predict_slides(
         begun(job)
         with job.open_slide() as slide:
             counts[job.name] = len(job.layout(View(slide, settings.mpp)).corners)
+        if outputs.dicom:
+            from ushape.predict.dicom import finest
+
+            finest(path)
         jobs.append(job)
     done = 0
 
@@ -120,10 +125,13 @@ def predict_slides(
             done += 1
         advance(done, job.name, sum(counts.values()))
 
-    failed = stream(jobs, lanes, report)
+    try:
+        failed = stream(jobs, lanes, report)
+    finally:  # those finished before an interruption are in it, too
+        with holding(out):  # another process's table would be older than this one, or newer
+            if rows := _rows(out, settings.grouping):
+                write_composition_csv(out / "composition.csv", rows)
     done_jobs = [job for job in jobs if job.name not in failed]
-    if rows := _rows(out, settings.grouping):
-        write_composition_csv(out / "composition.csv", rows)
     broken = {job.name: (job.broken, job.why or "") for job in done_jobs if job.broken}
     notes = tuple(job.note for job in done_jobs if job.note)
     before += [job.name for job in done_jobs if job.elsewhere]

@@ -17,8 +17,9 @@ from ushape.nets.weights import Weights, as_input, load_weights, save_weights
 from ushape.predict.engine import Predictor
 from ushape.predict.engines import NO_STAIN, Engine, choose, open_engine
 from ushape.predict.engines.libraries import installed
-from ushape.predict.engines.program import Programs
+from ushape.predict.engines.program import Kept, Programs
 from ushape.predict.invented import invented_tissue
+from ushape.predict.turns import TTA, turn, views
 from ushape.threads import Lanes
 
 Bytes = NDArray[np.uint8]
@@ -107,6 +108,19 @@ def test_an_engine_sees_the_sizes_that_evaluation_sees(lanes: Lanes) -> None:
     predictor = Predictor(made.net, CPU, "float32", lanes, "zooms")
     seen = opened(("torch", "float32"), lanes, made, "zooms").probabilities(np.ascontiguousarray(tile), NO_STAIN)
     np.testing.assert_allclose(seen, predictor._tile(tile), atol=1e-4)
+
+
+@pytest.mark.parametrize("tta", TTA)
+def test_what_a_tile_needs_is_made_once(tta: str) -> None:
+    made: list[tuple[str, int, int]] = []
+    kept = Kept(lambda *key: made.append(key), views(tta))
+    tile = torch.zeros(64, 48, 3, dtype=torch.uint8)
+    for _ in range(3):
+        for view in views(tta):
+            seen = turn(tile, view, 0, 1)[None].numpy()
+            for what in ("stain", "probabilities"):
+                kept.of(what, seen)
+    assert len(made) == len(set(made))
 
 
 def test_int8_is_near_float32_where_it_was_calibrated(lanes: Lanes) -> None:

@@ -35,7 +35,7 @@ class OnnxEngine(Engine):
         self._unit, self._spec = net.multiple, net.spec.name
         self._programs = Programs(folded(net))
         self._general: Any = None
-        self._sessions = Kept(self._open)
+        self._sessions = Kept(self._open, self._views)
 
     def _probabilities(self, tile: Bytes, stain: Float) -> Float:
         made: Float = cropped(self._run("probabilities", tile, stain), tile)

@@ -54,7 +54,7 @@ class OpenVinoEngine(Engine):
         self._unit, self._crops, self._spec = net.multiple, crops, net.spec.name
         self._programs = Programs(folded(net))
         self._general: Any = None
-        self._graphs = Kept(self._compile)
+        self._graphs = Kept(self._compile, self._views)
         if precision == "int8":
             self.description += f", calibrated on {len(crops or ())} crops"
 

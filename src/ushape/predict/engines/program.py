@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -16,11 +16,9 @@ from ushape.errors import RunError
 from ushape.nets.unet import Network
 from ushape.predict.engines.base import Bytes
 from ushape.predict.engines.portable import Classes
+from ushape.predict.turns import View
 
 Made = TypeVar("Made")
-
-MOST = 8
-"""Compiled graphs that an engine keeps: a few sizes of tile, with and without probabilities."""
 
 _exporting = threading.Lock()
 """torch.export is not made for several threads."""
@@ -77,10 +75,14 @@ class Programs:
 
 
 class Kept(Generic[Made]):
-    """What `make` gives for a tile's use and size, made once whatever threads ask; the last `MOST` asked for stay."""
+    """What `make` gives for a tile's use and size, made once whatever threads ask; the last ones asked for stay.
 
-    def __init__(self, make: Callable[[str, int, int], Made]) -> None:
+    They are as many as one tile's views ask for, and some more for tiles of other sizes.
+    """
+
+    def __init__(self, make: Callable[[str, int, int], Made], views: Sequence[View]) -> None:
         self._make = make
+        self.most = 2 * len({(view.turns % 2, view.zoom) for view in views}) + 6  # of a size: stain, and network
         self._there: OrderedDict[tuple[str, int, int], Made] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -91,7 +93,7 @@ class Kept(Generic[Made]):
             if key not in self._there:
                 self._there[key] = self._make(*key)
             self._there.move_to_end(key)
-            while len(self._there) > MOST:
+            while len(self._there) > self.most:
                 self._there.popitem(last=False)
             return self._there[key]
 

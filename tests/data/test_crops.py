@@ -162,6 +162,18 @@ def test_balanced_crops_weigh_patients_by_the_root_of_their_pixels(make_pixels: 
     assert 0.68 < bright < 0.82  # 3 : 1 for 9 times the pixels
 
 
+def test_balanced_crops_weigh_the_rois_of_a_patient_by_their_pixels(make_pixels: MakePixels) -> None:
+    """Whether the grid finds a class or misses it, as it does a thin line."""
+    large, line = np.full((160, 160), 2, np.uint8), np.full((160, 160), 2, np.uint8)
+    large[:80, :80] = 4  # 6,400 px, in the grid
+    line[3, 1:101] = 4  # 100 px between its rows
+    rois = [make_pixels(codes, f"TCGA-A1-0001-DX1_{i}") for i, codes in enumerate((large, line))]
+    crops = Crops(rois, FIVE, CropSettings(32, 1.0, 0.0), 0)
+    drawn = [crops._balanced(np.random.default_rng(i), 32)[0] for i in range(4000)]
+    expected = 0.5 * (100 / 6500) + 0.5 * (25500 / (25500 + 19200))  # half for stroma, which is in both
+    assert np.mean(drawn) == pytest.approx(expected, abs=0.03)
+
+
 def test_ignored_pixels_are_drawn_in_passing_but_never_sought(make_pixels: MakePixels) -> None:
     codes = np.zeros((160, 160), np.uint8)
     codes[60:100, 60:100] = 1

@@ -87,6 +87,29 @@ def test_the_fingerprint_is_of_names_and_contents(tiles: Path) -> None:
     assert fingerprint(find_images(tiles)) != before
 
 
+def test_two_images_of_one_name_and_a_link_to_nothing_are_refused(tiles: Path) -> None:
+    other = tiles / f"{NAMES[0]}.tif"
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(other)
+    with pytest.raises(DataError, match=r"\.tif: .*\.png has the same name: remove one"):
+        find_images(tiles)
+    other.unlink()
+    (tiles / "TCGA-A1-A0SC-DX1_tile_MPP-1.2000.png").symlink_to(tiles / "gone.png")
+    with pytest.raises(DataError, match="a link to a file that is not there"):
+        find_images(tiles)
+
+
+def test_many_pixels_of_a_slide_are_brought_to_the_strength_of_a_sample(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        shade = rng.integers(90, 240, (40, 60, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+        Image.fromarray(shade).save(tmp_path / f"TCGA-A1-A0SA-DX1_tile{i}_MPP-1.2000.png")
+    pictures = find_images(tmp_path)
+    made = open_images(pictures, 1.2, "stain")
+    whole = normalise(np.concatenate([read(p.path) for p in pictures]))
+    difference = np.abs(np.concatenate(made).astype(int) - whole)
+    assert difference.mean() < 1
+
+
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         find_images(tmp_path / "gone")

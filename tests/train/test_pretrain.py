@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from ushape.data.classes import grouping
 from ushape.data.images import find_images
 from ushape.data.rois import find_rois
 from ushape.errors import RecipeError, RunError, UshapeError
@@ -242,6 +243,28 @@ def test_patients_that_the_weights_know_are_found_however_spelt(
     save_weights(tmp_path / "known.safetensors", load_weights_of(pretrained), about)
     with pytest.raises(RunError, match=rf"trained on patient {about['trained_on'][0]}, whom this run is"):
         open_run(tmp_path / "run", of(plan, tmp_path / "known.safetensors"))
+
+
+@pytest.mark.parametrize("source", ["pretrained", "teacher"])
+def test_weights_that_do_not_say_whom_they_know_stop_a_run_that_is_judged(
+    tmp_path: Path, plan: RunPlan, pretrained: Path, source: str
+):
+    about = {"grouping": grouping(plan.recipe.grouping).describe(), "mpp": plan.recipe.mpp}
+    about |= {"normalise": plan.recipe.normalise, "tta": "none"}
+    file = tmp_path / "silent.safetensors"
+    save_weights(file, load_weights_of(pretrained), about)
+    silent = replace(plan, recipe=replace(plan.recipe, **{source: str(file)}))
+    with pytest.raises(RunError, match=r"silent.* does not say on which patients it was trained.*: give weights as"):
+        open_run(tmp_path / "run", silent)
+    open_run(tmp_path / "unjudged", replace(silent, validation=(), test=()))
+
+
+def test_the_packages_weights_do_not_go_with_patients_of_tcga(tmp_path: Path, plan: RunPlan):
+    given = replace(plan, recipe=replace(plan.recipe, pretrained="bcss-demo"))
+    open_run(tmp_path / "run", given)
+    tcga = replace(given, test=tuple(replace(roi, name=f"TCGA-A1-A0{i}K-DX1") for i, roi in enumerate(plan.test)))
+    with pytest.raises(RunError, match=r"bcss-demo.*10 patients of TCGA whose true names are not known.*TCGA-A1-A00K"):
+        open_run(tmp_path / "other", tcga)
 
 
 def load_weights_of(pretrained: Path) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ushape.threads import Lanes
 from ushape.train import teaching
 from ushape.train.loop import train
 from ushape.train.losses import distillation_loss
+from ushape.train.places import TAKEN
 from ushape.train.recipe import Recipe, with_full_paths
 from ushape.train.run import RunPlan, open_run
 from ushape.train.sources import find_teachers
@@ -132,6 +134,19 @@ def test_networks_that_know_a_patient_of_the_run_are_left_out(tmp_path: Path, sh
     assert find_teachers(made.recipe, otherwise, made.patients("validation")) == found
 
 
+def test_a_network_that_serves_two_arms_of_a_study_teaches_once(tmp_path: Path, short: RunPlan, arm: Path):
+    shutil.copytree(arm, tmp_path / "study" / "arm")
+    served = tmp_path / "study" / "served" / "fold1-seed1"
+    shutil.copytree(arm / "fold1-seed1", served)
+    (served / TAKEN).write_text("arm/fold1-seed1\n")
+    files = find_teachers(taught(short, tmp_path / "study").recipe, short.patients("test"), ())
+    assert [file.relative_to(tmp_path / "study").parts[:2] for file in files] == [
+        ("arm", "fold1-seed1"),
+        ("arm", "fold1-seed2"),
+    ]
+    assert len(find_teachers(taught(short, served.parent).recipe, short.patients("test"), ())) == 1
+
+
 def test_none_left_is_an_error(tmp_path: Path, short: RunPlan, arm: Path):
     other = replace(taught(short, arm), train=short.test, test=short.train[1:3])
     with pytest.raises(RunError, match=r"each of its 3 networks knows a patient"):
@@ -161,8 +176,13 @@ def test_what_sees_other_images_or_is_none_cannot_teach(tmp_path: Path, short: R
         ({"distil": 2.0}, "distil has no effect without teacher: add teacher=PATH"),
         ({"teacher": "a", "unlabelled_share": 0.5}, "unlabelled_share has no effect without unlabelled"),
         ({"teacher": "somewhere", "distil": 0.0}, "no effect with distil=0"),
-        ({"teacher": "a", "unlabelled": "b", "unlabelled_share": 0.05}, "is 0: give a share"),
-        ({"teacher": "a", "unlabelled": "b", "unlabelled_share": 0.95}, "is 4: give a share"),
+        (
+            {"teacher": "a", "unlabelled": "b", "unlabelled_share": 0.05},
+            "crops .* is no number of crops .*: give one of 0.25, 0.5, 0.75",
+        ),
+        ({"teacher": "a", "unlabelled": "b", "unlabelled_share": 0.95}, "is no number of crops .*: give one of"),
+        ({"teacher": "a", "unlabelled": "b", "unlabelled_share": 0.3}, "is no number of crops .*: give one of"),
+        ({"teacher": "a", "unlabelled": "b", "batch": 4}, "is no number of crops .*: give fewer shards"),
     ],
 )
 def test_keys_without_effect_are_refused(values: dict[str, Any], told: str):

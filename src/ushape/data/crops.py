@@ -1,9 +1,10 @@
 """Training crops: which, and how changed, as a pure function of seed, step and place in the batch.
 
-Half of a batch is drawn at random (a patient, a ROI of that patient, a place); the other half is class-balanced (a
-class, a patient in proportion to the square root of that patient's pixels of the class, a pixel of it). The square
-root keeps a thin mislabelled rim in one patient from weighing as much as another patient's real tissue. Because
-nothing depends on what was drawn before, a resumed run and every arm of a study see the same crops.
+A crop is drawn at random (a patient, a ROI of that patient, a place) or, with the recipe's probability `balanced`, by
+class (a class, a patient in proportion to the square root of that patient's pixels of the class, a ROI in proportion to
+its own, a pixel of it). The square root keeps a thin mislabelled rim in one patient from weighing as much as another
+patient's real tissue. Because nothing depends on what was drawn before, a resumed run and every arm of a study see the
+same crops.
 """
 
 from __future__ import annotations
@@ -119,8 +120,10 @@ class Crops:
 
     def _balanced(self, rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:
         patients = self._places[rng.integers(len(self._places))]  # of one class
-        weights = np.sqrt([pixels for _, pixels in patients])
-        places, _ = patients[rng.choice(len(patients), p=weights / weights.sum())]
+        weights = np.sqrt([sum(count for _, count in rois) for rois in patients])
+        rois = patients[rng.choice(len(patients), p=weights / weights.sum())]
+        counts = np.array([count for _, count in rois])
+        places, _ = rois[rng.choice(len(rois), p=counts / counts.sum()) if len(rois) > 1 else 0]
         roi, y, x = (int(v) for v in places[rng.integers(len(places))])
         height, width = self.pixels[roi].codes.shape
         side = min(side, height, width)
@@ -128,16 +131,13 @@ class Crops:
         top, left = (v - side // 2 + int(rng.integers(-side // 4, side // 4 + 1)) for v in (y, x))
         return roi, min(max(top, 0), height - side), min(max(left, 0), width - side), side
 
-    def _index(self) -> list[list[tuple[NDArray[np.int32], int]]]:
-        """For each class that occurs, for each patient that has it: rows (roi, y, x) of its pixels, and how many."""
+    def _index(self) -> list[list[list[tuple[NDArray[np.int32], int]]]]:
+        """For each class that occurs, for each patient and there each ROI that has it: `_pixels_of`."""
         found = []
         for label in range(len(self.grouping.classes)):
-            by_patient = []
-            for rois in self._rois_of:
-                rows, counts = zip(*(self._pixels_of(label, roi) for roi in rois), strict=True)
-                if sum(counts):
-                    by_patient.append((np.concatenate(rows), sum(counts)))
-            if by_patient:
+            made = ([self._pixels_of(label, roi) for roi in rois] for rois in self._rois_of)
+            having = ([(places, count) for places, count in of_patient if count] for of_patient in made)
+            if by_patient := [rois for rois in having if rois]:
                 found.append(by_patient)
         return found
 

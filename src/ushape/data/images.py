@@ -20,6 +20,9 @@ from ushape.data.augment import Bytes, CropSettings, Float, change, draw_side
 from ushape.data.rois import (
     IMAGE_FOLDERS,
     SUFFIXES,
+    cache_key,
+    check_files,
+    check_names,
     image_files,
     image_folder,
     of_any_size,
@@ -32,8 +35,6 @@ from ushape.data.rois import (
 from ushape.data.stain import restained, strength_matrix
 from ushape.errors import DataError
 from ushape.files import cache_folder, content_hash, replacing
-
-_CACHE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class Picture:
 
 
 def find_images(folder: Path, mpp: float | None = None) -> list[Picture]:
-    """All images of a folder, or of its folder of images where it has the BCSS layout, sorted by name.
+    """All images of a folder, or of its folder of images where it has the BCSS layout, sorted by slide and name.
 
-    `mpp`: pixel size where a name does not give it. DataError: no such folder, no image, no pixel size.
+    `mpp`: pixel size where a name does not give it. DataError: no such folder, no image, no pixel size, two
+    images of one name, or a name that is none.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
@@ -65,6 +67,8 @@ def find_images(folder: Path, mpp: float | None = None) -> list[Picture]:
     files = image_files(where)
     if not files:
         raise DataError(f"{where}: holds no image ({', '.join(SUFFIXES)})")
+    check_files(files.values())
+    check_names(where)
     made = [Picture(name, path, pixel_size(name, mpp)) for name, path in files.items()]
     return sorted(made, key=lambda picture: (picture.slide, picture.name))
 
@@ -91,10 +95,11 @@ def open_images(pictures: Sequence[Picture], mpp: float, normalise: str) -> list
 def _open_slide(pictures: list[Picture], mpp: float, normalise: str) -> list[Bytes]:
     def make() -> Bytes:
         images = [resample_image(read_image(p.path), p.mpp, mpp) for p in pictures]
-        flat = np.concatenate([image.reshape(-1, 1, 3) for image in images])  # [P, 1, 3]
         if normalise == "stain":
-            flat = restained(flat, strength_matrix(flat))
-        return flat[:, 0]
+            pixels = np.concatenate([image.reshape(-1, 1, 3) for image in images])  # [P, 1, 3]
+            matrix = strength_matrix(pixels[:: max(1, len(pixels) // 10**6)])
+            images = [restained(image, matrix) for image in images]
+        return np.concatenate([image.reshape(-1, 3) for image in images])
 
     def shape(picture: Picture) -> tuple[int, int]:
         width, height = resampled_size(_size(picture.path), picture.mpp, mpp)
@@ -128,11 +133,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _cache_file(pictures: list[Picture], mpp: float, normalise: str) -> Path:
-    parts = ["images", str(_CACHE_VERSION), f"{mpp:.6g}", normalise]
-    for each in pictures:
-        stat = each.path.stat()
-        parts += [str(each.path.resolve()), f"{each.mpp:.6g}", str(stat.st_size), str(stat.st_mtime_ns)]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    key = cache_key([p.path for p in pictures], f"{mpp:.6g}", normalise, *(f"{p.mpp:.6g}" for p in pictures))
     return cache_folder() / f"{key}-images.npy"
 
 

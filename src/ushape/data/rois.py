@@ -14,10 +14,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -25,6 +27,7 @@ from ushape.data.classes import CODES
 from ushape.data.stain import normalise as normalised
 from ushape.errors import DataError
 from ushape.files import cache_folder, content_hash, replacing, write_text
+from ushape.versions import code
 
 IMAGE_FOLDERS = ("rgbs_colorNormalized", "images")
 MASK_FOLDER = "masks"
@@ -32,7 +35,6 @@ SUFFIXES = (".png", ".tif", ".tiff")
 MAX_PIXELS = 2**30
 """Images of more pixels than this are refused as slides or decompression bombs."""
 
-_CACHE_VERSION = 1
 _MPP = re.compile(r"_MPP-(\d+(?:\.\d+)?)([_,-]\d+)?")
 Bytes = NDArray[np.uint8]
 
@@ -132,17 +134,27 @@ def find_rois(folder: Path, mpp: float | None = None) -> list[Roi]:
     for name, path in images.items():
         if name not in masks:
             raise DataError(f"{path}: has no mask {folder / MASK_FOLDER / name}.png: add it, or move the image away")
-        for file in (path, masks[name]):
-            if wrong := wrong_name(file):
-                raise DataError(f"{printable(file)}: {wrong}")
-            if not file.exists():
-                raise DataError(f"{file}: is a link to a file that is not there: put it there, or remove the link")
+        check_files((path, masks[name]))
     for part in (image_folder(folder), folder / MASK_FOLDER):
-        for first, second in same_names(part):
-            raise DataError(f"{second}: {first.name} has the same name: remove one of them")
+        check_names(part)
     for one, other in twice_spelt(images):
         raise DataError(f"{folder}: {one!r} and {other!r} look like one patient spelt two ways: rename the files")
     return [Roi(name, path, masks[name], pixel_size(name, mpp)) for name, path in images.items()]
+
+
+def check_files(files: Iterable[Path]) -> None:
+    """DataError on an image or mask whose name is none, or that is a link to nothing."""
+    for file in files:
+        if wrong := wrong_name(file):
+            raise DataError(f"{printable(file)}: {wrong}")
+        if not file.exists():
+            raise DataError(f"{file}: is a link to a file that is not there: put it there, or remove the link")
+
+
+def check_names(folder: Path) -> None:
+    """DataError on two image files that differ in their suffix alone."""
+    for first, second in same_names(folder):
+        raise DataError(f"{second}: {first.name} has the same name: remove one of them")
 
 
 def wrong_name(file: Path) -> str:
@@ -294,12 +306,22 @@ def fingerprint(rois: Sequence[Roi]) -> str:
 
 
 def _cache_files(roi: Roi, mpp: float, normalise: str) -> tuple[Path, Path]:
-    parts = [str(_CACHE_VERSION), f"{roi.mpp:.6g}", f"{mpp:.6g}", normalise]
-    for path in (roi.image, roi.mask):
-        stat = path.stat()
-        parts += [str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns)]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    key = cache_key([roi.image, roi.mask], f"{roi.mpp:.6g}", f"{mpp:.6g}", normalise)
     return cache_folder() / f"{key}-image.npy", cache_folder() / f"{key}-codes.npy"
+
+
+def cache_key(files: Iterable[Path], *how: str) -> str:
+    """Of what is made of files as they are now, in a way that is told by words, by this code and this Pillow."""
+    parts = [PIL.__version__, _code(), *how]
+    for path in files:
+        stat = path.stat()
+        parts += [str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns), str(stat.st_ctime_ns)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+@cache
+def _code() -> str:
+    return code(("data",))
 
 
 def _decode(path: Path, max_pixels: int | None = None, remedy: str = "cut it into ROIs") -> Image.Image:

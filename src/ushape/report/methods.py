@@ -135,8 +135,9 @@ def _training(r: Results) -> list[str]:
     if {"rate", "weight_decay", "warmup"} <= k.keys():
         highest = "tuned as told below" if r.tuning and r.tuning.key == "rate" else f"{k['rate']:g}"
         told.append(
-            f"The optimiser was AdamW [@loshchilov] with a weight decay of {k['weight_decay']:g} and "
-            f"{SCHEDULES[k.get('schedule', 'one-cycle')]} of which the first {100 * k['warmup']:g}% were warm-up; the "
+            "The optimiser was AdamW [@loshchilov] with betas of 0.9 and 0.99, a weight decay of "
+            f"{k['weight_decay']:g} and {SCHEDULES[k.get('schedule', 'one-cycle')]} of which the first "
+            f"{100 * k['warmup']:g}% were warm-up; the "
             f"highest learning rate was {highest}."
         )
     if "clip" in k:

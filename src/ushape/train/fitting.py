@@ -73,6 +73,7 @@ class Fitting(ABC):
         for name, p in self.net.named_parameters():
             key = (recipe.weight_decay if p.ndim > 1 else 0.0, slowness if name in slow else 1.0)
             groups.setdefault(key, []).append(p)
+        self.moving = [p for (_, factor), of in groups.items() if factor for p in of]
         self.optimiser = AdamW(
             [{"params": of, "weight_decay": decay, "factor": factor} for (decay, factor), of in groups.items()],
             betas=(0.9, 0.99),
@@ -106,7 +107,7 @@ class Fitting(ABC):
         recipe = self.recipe
         losses = list(self.lanes.map(self._shard, range(recipe.shards)))
         self.replicas.gather_gradients()
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip))
+        norm = float(torch.nn.utils.clip_grad_norm_(self.moving, recipe.clip))
         loss = sum(losses)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise Diverged(

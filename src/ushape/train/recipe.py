@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -123,10 +124,14 @@ class Recipe:
                 raise RecipeError(f"recipe: {key} has no effect without {needed}: add {needed}=PATH, or leave it out")
         if self.teacher != "none" and not self.distil:
             raise RecipeError("recipe: teacher has no effect with distil=0: give a weight above 0, or leave it out")
-        if self.unlabelled != "none" and not 0 < self.unlabelled_crops < self.batch // self.shards:
+        crops = self.batch // self.shards
+        if self.unlabelled != "none" and not (
+            0 < self.unlabelled_crops < crops and math.isclose(self.unlabelled_crops, self.unlabelled_share * crops)
+        ):
+            remedy = f"one of {', '.join(f'{n / crops:g}' for n in range(1, crops))}" if crops > 1 else "fewer shards"
             raise RecipeError(
-                f"recipe: unlabelled_share={self.unlabelled_share:g} of a shard's {self.batch // self.shards} crops "
-                f"(batch / shards) is {self.unlabelled_crops}: give a share that leaves some of both kinds"
+                f"recipe: unlabelled_share={self.unlabelled_share:g} of a shard's {crops} crops (batch / shards) is no "
+                f"number of crops that leaves some of both kinds: give {remedy}"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from ushape.data.classes import grouping
 from ushape.data.images import find_images, fingerprint
-from ushape.data.rois import in_both
+from ushape.data.rois import in_both, patient_key
 from ushape.errors import DataError, RunError
 from ushape.files import content_hash
 from ushape.nets.weights import PRETRAINING, read_about, weights_file
+from ushape.train.places import TAKEN
 from ushape.train.recipe import WORDS, Recipe
 
 Patients = Collection[str]
@@ -49,6 +50,9 @@ def find_teachers(recipe: Recipe, test: Patients, validation: Patients) -> list[
     """
     files = _weights_below(Path(recipe.teacher))
     abouts = {file: read_about(file) for file in files}
+    if test or validation:
+        for file, about in abouts.items():
+            _check_told(file, about, (*test, *validation))
     kept = [
         file
         for file, about in abouts.items()
@@ -81,13 +85,41 @@ def _weights_below(path: Path) -> list[Path]:
     """A file of weights, a run's, or those of all runs below a folder; RunError where there are none."""
     if not path.is_dir() or weights_file(path).exists():
         return [weights_file(path)]
-    files = sorted(path.rglob("weights.safetensors"))
+    found = sorted(path.rglob("weights.safetensors"))
+    files = [file for file in found if _taken_from(file) not in found]  # else one network would count twice
     if not files:
         raise RunError(f"{path}: holds no finished run: give a run, a file of weights, or a folder with runs in it")
     return files
 
 
+def _taken_from(file: Path) -> Path | None:
+    """The weights that those of a study's run are a copy of, where they are."""
+    told = file.parent / TAKEN
+    return file.parents[2] / told.read_text().strip() / file.name if told.exists() else None
+
+
+def _check_told(file: Path, about: dict[str, Any], judged: Patients) -> None:
+    """RunError where weights do not say whom they know, or in names that cannot be compared."""
+    if "trained_on" not in about:
+        raise RunError(
+            f"{file}: does not say on which patients it was trained, so that it may know those whom this run is judged "
+            "by: give weights as `ushape train` or `ushape pretrain` wrote them"
+        )
+    unnamed = [p for p in about["trained_on"] if p.startswith(UNNAMED)]
+    if unnamed and (tcga := [p for p in judged if patient_key(p).startswith("TCGA")]):
+        raise RunError(
+            f"{file}: was trained on {len(unnamed)} patients of TCGA whose true names are not known, of whom "
+            f"{tcga[0]}, by whom this run is judged, may be one: give other weights"
+        )
+
+
+UNNAMED = "SEED-"
+"""How the patients of `bcss-seed10` are named, on whom the weights that come with the package were trained."""
+
+
 def _refuse_known(file: Path, about: dict[str, Any], test: Patients, validation: Patients) -> None:
+    if test or validation:
+        _check_told(file, about, (*test, *validation))
     trained, chosen = about.get("trained_on", ()), about.get("validated_on", ())
     if both := in_both((*trained, *chosen), test):
         raise RunError(

@@ -25,8 +25,7 @@ from ushape.predict.engine import Predictor
 from ushape.predict.ensemble import Ensemble
 from ushape.threads import Lanes
 from ushape.train.recipe import Recipe
-
-_CACHE_VERSION = 1
+from ushape.versions import ROOMS, code
 
 
 class Teachers:
@@ -39,7 +38,7 @@ class Teachers:
     def maps(self, images: Sequence[Bytes]) -> list[Bytes]:
         """For RGB images uint8 [H, W, 3] the mean probabilities uint8 [H, W, classes], 255 for 1, memory-mapped.
 
-        Those of one call lie in one file of the cache, under the hashes of weights and images.
+        Those of one call lie in one file of the cache, under the hashes of weights, images and what computes.
         """
 
         def make() -> Bytes:
@@ -58,7 +57,8 @@ class Teachers:
         return Ensemble([Predictor(net, *how) for net in nets])
 
     def _cache_file(self, images: Sequence[Bytes]) -> Path:
-        told = [str(_CACHE_VERSION), self.recipe.tta, str(self.recipe.guided), self.precision, self.device.type]
+        made_by = [code(ROOMS), torch.__version__, self.precision, self.device.type]
+        told = [*made_by, self.recipe.tta, str(self.recipe.guided)]
         digest = hashlib.sha256("\0".join([*told, *(content_hash(file) for file in self.files)]).encode())
         for image in images:
             digest.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())

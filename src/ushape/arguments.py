@@ -6,9 +6,12 @@ import argparse
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ushape.errors import UshapeError, check_seed
+
+if TYPE_CHECKING:
+    from ushape.data.splits import Split
 
 MAX_RADIUS, CELL = 256, 4
 """Of the guided filter, in px, as recipes and `ushape.predict.tiling` have it."""
@@ -73,8 +76,14 @@ def jobs(text: str) -> int | None:
     return None if text == "auto" else positive(text)
 
 
-def fold_of(text: str) -> tuple[int, int]:
+def folds(text: str) -> Split:
+    return "official" if text == "official" else positive(text)
+
+
+def fold_of(text: str) -> tuple[int, Split]:
+    if text == "official":
+        return 1, "official"
     number, slash, of = text.partition("/")
     if not slash or not number.isdigit() or not of.isdigit() or not 1 <= int(number) <= int(of):
-        raise argparse.ArgumentTypeError(f"{text!r}: write K/N with K from 1 to N, as 1/5")
+        raise argparse.ArgumentTypeError(f"{text!r}: write K/N with K from 1 to N, as 1/5, or official")
     return int(number), int(of)

@@ -13,7 +13,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ushape import __version__
-from ushape.arguments import amount, fold_of, jobs, natural, path, pixel_size, positive, radius, seed, seeds, side
+from ushape.arguments import (
+    amount,
+    fold_of,
+    folds,
+    jobs,
+    natural,
+    path,
+    pixel_size,
+    positive,
+    radius,
+    seed,
+    seeds,
+    side,
+)
 from ushape.errors import UshapeError
 
 TTA_NAMES = ("none", "flips", "d4", "zooms")
@@ -129,7 +142,7 @@ def make_parser() -> argparse.ArgumentParser:
     _training_arguments(one)
     one.add_argument("--seed", type=seed, default=0)
     where = one.add_mutually_exclusive_group()
-    where.add_argument("--fold", type=fold_of, metavar="K/N", help="hold out fold K of N, by patient, and score it")
+    where.add_argument("--fold", type=fold_of, metavar="K/N", help="hold out fold K of N, or `official`, and score it")
     where.add_argument("--val", type=path, metavar="PATH", help="folder of validation ROIs of other patients")
     _fitting_arguments(one)
 
@@ -324,7 +337,7 @@ def _study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--margin", type=float, default=1.0, metavar="POINTS", help="difference that would not matter (1)"
     )
-    parser.add_argument("--folds", type=positive, default=5)
+    parser.add_argument("--folds", type=folds, default=5, help="how many (5), or official: BCSS' own split")
     parser.add_argument("--seeds", type=seeds, default=1)
     _pool_arguments(parser)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ushape.data.classes import grouping
 from ushape.data.rois import Pixels, find_rois, open_pixels
-from ushape.data.splits import Fold, class_counts, make_folds
+from ushape.data.splits import Fold, class_counts, make_folds, official_fold, split
 from ushape.errors import DataError
 
 FIVE = grouping("bcss-5")
@@ -212,6 +212,50 @@ def test_too_many_or_too_few_folds_are_refused_with_the_number_of_patients(patie
 def test_as_many_folds_as_patients_leave_one_out(patients: int) -> None:
     made = make_folds(named(np.full((patients, 5), 9)), FIVE, patients)
     assert [len(fold.test) for fold in made] == [1] * patients
+
+
+SITES = ("OL", "s3", "GM", "BH", "A2", "AO", "D8")
+
+
+def of_sites(*sites: str) -> Counts:
+    return {f"TCGA-{site}-A0{i}K": np.full(5, 100 + i) for i, site in enumerate(sites)}
+
+
+def test_the_official_split_tests_whole_institutes() -> None:
+    counts = of_sites(*SITES)
+    fold = official_fold(counts, FIVE, validation=False)
+    assert fold.test == ("TCGA-GM-A02K", "TCGA-OL-A00K", "TCGA-s3-A01K")
+    assert fold.validation == ()
+    assert len(fold.train) == 4
+    held = official_fold(counts, FIVE)
+    assert (held.test, held.validation) == (fold.test, ("TCGA-BH-A03K",))
+    assert split(counts, FIVE, "official") == [held]
+    assert split(counts, FIVE, 3) == make_folds(counts, FIVE, 3)
+
+
+@pytest.mark.parametrize(
+    ("sites", "told"),
+    [
+        (("OL", "BH"), "no train patient among these: give"),
+        (("A2", "D8"), r"no test patient among these \(institutes OL, LL, E2, EW, GM, S3\): give a number of folds"),
+        (("A2", "OL"), "no validation patient among these .institutes BH"),
+    ],
+)
+def test_an_official_split_without_one_of_its_parts_is_refused(sites: tuple[str, ...], told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        official_fold(of_sites(*sites), FIVE)
+
+
+def test_other_names_have_no_official_split() -> None:
+    with pytest.raises(DataError, match=r"HOSPITAL-1: .* institutes in TCGA's names .*: give a number of folds"):
+        official_fold({**of_sites("OL", "A2"), "HOSPITAL-1": np.full(5, 9)}, FIVE)
+
+
+def test_an_official_split_trains_on_every_class() -> None:
+    counts = of_sites("OL", "A2")
+    counts["TCGA-A2-A01K"][3] = 0
+    with pytest.raises(DataError, match="the official split: no training patient has a pixel of necrosis"):
+        official_fold(counts, FIVE, validation=False)
 
 
 def test_a_fold_is_plain_data_for_a_file() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ import pytest
 from PIL import Image
 
 from ushape.data.classes import IGNORE, grouping
+from ushape.data.phantom import write_phantom
 from ushape.data.rois import find_rois
 from ushape.errors import RunError
-from ushape.files import read_json, read_yaml
+from ushape.files import read_json, read_yaml, write_json
 from ushape.nets.unet import build, parameters
 from ushape.predict.score import confusion, scores
+from ushape.report.formats import write_report
 from ushape.study.folder import read_study
 from ushape.study.results import write_results
 from ushape.study.statistics import paired_difference
+from ushape.study.status import read_status
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 MAPS = {"dice", "iou", "codes", "absent", "recipe", "versions", "classes", "mean_ranks"}
@@ -262,6 +265,35 @@ def test_writing_again_changes_nothing_but_the_date(finished: Path, results: dic
     copy = Path(shutil.copytree(finished, tmp_path / "finished"))
     again = json.loads(json.dumps(write_results(copy)))
     assert {k: v for k, v in again.items() if k != "created"} == {k: v for k, v in results.items() if k != "created"}
+
+
+def test_on_the_official_split_test_institutes_alone_are_scored(make_study: Any, train_here: Any, tmp_path: Path):
+    data = tmp_path / "data"
+    write_phantom(data, patients=6, size=96)
+    for path in sorted(data.rglob("PHAN-*.png")):
+        number = int(path.name.split("-")[2])
+        site = ("OL", "A2", "E2", "D8", "AR", "BH")[number % 6]
+        path.rename(path.with_name(re.sub(r"^PHAN-\w\w-0", f"TCGA-{site}-A", path.name)))
+    study = make_study(folds="official", seeds=2, data=data, recipe=replace(make_study().recipe, validations=0))
+    train_here(study, tmp_path / "study")
+    assert read_study(tmp_path / "study") == study
+    found = write_results(tmp_path / "study")
+    (fold,) = study.folds
+    assert [p[5:7] for p in fold.test] == ["E2", "OL"]
+    assert (len(fold.train), fold.validation) == (4, ())
+    assert found["split"].startswith("bcss-official@1 (tested on the institutes OL, LL, E2")
+    assert {roi["patient"] for roi in found["rois"].values()} == set(fold.test)
+    assert found["comparisons"][0]["patients"] == 2
+    assert "--folds official" in found["command"]
+    report = write_report(tmp_path / "study", "markdown").read_text()
+    assert "bcss-official@1" in report
+    assert "6 ROIs of 6 patients" in report
+    html = write_report(tmp_path / "study", "html").read_text()
+    assert "it had 2 patients for testing, and 4 patients for training" in html
+    assert all(part.state == "finished" for part in read_status(tmp_path / "study").parts)
+    write_json(tmp_path / "study" / "folds.json", [{**fold.to_dict(), "test": fold.test[:1], "shares": {}}])
+    with pytest.raises(RunError, match="was changed"):
+        write_results(tmp_path / "study")
 
 
 def test_an_unfinished_study_has_no_results(finished: Path, tmp_path: Path):

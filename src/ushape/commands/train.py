@@ -105,13 +105,13 @@ def _check_tissue(plan: RunPlan) -> None:
 def _fold(options: argparse.Namespace, recipe: Recipe) -> Fold:
     from ushape.data.classes import grouping
     from ushape.data.rois import find_rois, open_pixels
-    from ushape.data.splits import class_counts, make_folds
+    from ushape.data.splits import class_counts, split
     from ushape.study.design import FOLD_SEED
 
     number, of = options.fold
     groups = grouping(recipe.grouping)
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in find_rois(options.data, options.mpp)]
-    return make_folds(class_counts(pixels, groups), groups, of, FOLD_SEED, recipe.validations > 0)[number - 1]
+    return split(class_counts(pixels, groups), groups, of, FOLD_SEED, recipe.validations > 0)[number - 1]
 
 
 def _print_run(folder: Path, name: str) -> None:

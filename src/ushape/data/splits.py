@@ -1,23 +1,36 @@
-"""Folds that never cut through a patient and that share out every class's pixels.
+"""Folds that never cut through a patient and that share out every class's pixels; the official split of BCSS.
 
 Few patients hold a rare class; a random split often leaves a fold without it. Folds here minimise, over classes
 and folds, the squared difference between a fold's share of the class's pixels and an even share, by exchanging
 patients from several random starts. The result depends on the pixel counts and the seed alone.
+
+Such folds mix institutes. The official split of BCSS (Amgad et al. 2019, 10.1093/bioinformatics/btz083) tests on whole
+institutes, whose stain no training patient has, and is one fold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ushape.data.classes import Grouping
-from ushape.data.rois import Pixels
+from ushape.data.rois import Pixels, patient_key
 from ushape.errors import DataError
 
 Counts = NDArray[np.int64]
+
+Split = int | Literal["official"]
+"""How many folds, or the official one."""
+
+TEST_SITES = ("OL", "LL", "E2", "EW", "GM", "S3")
+"""Tissue source sites of TCGA, the second part of a patient's name: the official test set, 45 of the 151 ROIs."""
+
+VALIDATION_SITES = ("BH", "C8", "A8", "A1", "E9")
+"""Held back of the others where something is chosen by validation patients, as is common: 30 ROIs."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,56 @@ def class_counts(pixels: Sequence[Pixels], grouping: Grouping) -> dict[str, Coun
         total = counts.setdefault(each.roi.patient, np.zeros(len(grouping.classes), np.int64))
         total += grouping.count(each.codes)
     return dict(sorted(counts.items()))
+
+
+def split(
+    counts: Mapping[str, Counts], grouping: Grouping, how: Split, seed: int = 0, validation: bool = True
+) -> list[Fold]:
+    """`make_folds`, or the official fold alone."""
+    if how == "official":
+        return [official_fold(counts, grouping, validation)]
+    return make_folds(counts, grouping, how, seed, validation)
+
+
+def told_split(how: Split, seed: int) -> str:
+    """A split in words, as reports name it."""
+    if how == "official":
+        return f"bcss-official@1 (tested on the institutes {', '.join(TEST_SITES)})"
+    return f"{how} patient-level folds balanced by class pixels, seed {seed}"
+
+
+def official_fold(counts: Mapping[str, Counts], grouping: Grouping, validation: bool = True) -> Fold:
+    """Patients of `TEST_SITES` are tested; with `validation` those of `VALIDATION_SITES` are held back.
+
+    DataError where a patient's name is not TCGA's, a part is empty, or training patients hold no pixel of a class that
+    the data has.
+    """
+    parts: dict[str, list[str]] = {"test": [], "validation": [], "train": []}
+    for patient in sorted(counts):
+        key = patient_key(patient)
+        if not key.startswith("TCGA"):
+            raise DataError(
+                f"patient {patient}: the official split goes by the institutes in TCGA's names (TCGA-A1-A0SK): give a "
+                "number of folds"
+            )
+        site = key[4:6]
+        tested, held = (site in {each.replace("O", "0") for each in sites} for sites in (TEST_SITES, VALIDATION_SITES))
+        parts["test" if tested else "validation" if held and validation else "train"].append(patient)
+    for part, sites in (("test", TEST_SITES), ("validation", VALIDATION_SITES), ("train", ())):
+        if not parts[part] and (part != "validation" or validation):
+            of = f" (institutes {', '.join(sites)})" if sites else ""
+            raise DataError(f"the official split has no {part} patient among these{of}: give a number of folds")
+    _check_classes(counts, grouping, parts["train"], "the official split")
+    return Fold(*(tuple(parts[part]) for part in ("test", "validation", "train")))
+
+
+def _check_classes(counts: Mapping[str, Counts], grouping: Grouping, train: Sequence[str], what: str) -> None:
+    held, learnt = (np.sum([counts[p] for p in patients], axis=0) for patients in (list(counts), train))
+    if empty := [c for c, n, h in zip(grouping.classes, learnt, held, strict=True) if h and not n]:
+        raise DataError(
+            f"{what}: no training patient has a pixel of {', '.join(empty)} ({grouping.id}): use more folds, or a "
+            "grouping without it"
+        )
 
 
 def make_folds(
@@ -69,12 +132,7 @@ def make_folds(
         train = np.setdiff1d(rest, held_back)
         if not len(train):
             raise DataError(f"{folds} folds over {len(patients)} patients leave none to train on: use more folds")
-        empty = [c for c, n, h in zip(grouping.classes, table[train].sum(axis=0), held, strict=True) if h and not n]
-        if empty:
-            raise DataError(
-                f"fold {fold + 1}/{folds}: no training patient has a pixel of {', '.join(empty)} ({grouping.id}): "
-                "use more folds, or a grouping without it"
-            )
+        _check_classes(counts, grouping, [patients[i] for i in train], f"fold {fold + 1}/{folds}")
         names = [tuple(patients[i] for i in part) for part in (test, held_back, train)]
         made.append(Fold(*names))
     return made

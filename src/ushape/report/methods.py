@@ -49,12 +49,12 @@ def _data(r: Results) -> list[str]:
     classes = "; ".join(f"{c} ({_codes(g.codes[c])})" if g.codes.get(c) else c for c in g.classes)
     bcss = " of BCSS [@amgad]" if g.id.startswith("bcss") else ""
     where = d.folder.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    folds = len(r.folds)
+    each = f"each of {len(r.folds)} folds" if len(r.folds) > 1 else "it"
     return [
         f"The data ({where}) were {rois} of interest (ROIs) from {patients}{size}.",
         f"Mask codes{bcss} were grouped into {len(g.classes)} classes (grouping {g.id}): {classes}.",
         f"Pixels of {_codes(g.ignored)} were ignored: they entered neither the loss nor a score." if g.ignored else "",
-        f"The split was {r.split}: each of {folds} folds had {_sizes(r, 'test')} for testing, "
+        f"The split was {r.split}: {each} had {_sizes(r, 'test')} for testing, "
         + (f"{_sizes(r, 'validation')} for validation and " if any(f.validation for f in r.folds) else "and ")
         + f"{_sizes(r, 'train')} for training, and no patient in two of them.",
     ]
@@ -135,8 +135,8 @@ def _training(r: Results) -> list[str]:
     if {"rate", "weight_decay", "warmup"} <= k.keys():
         highest = "tuned as told below" if r.tuning and r.tuning.key == "rate" else f"{k['rate']:g}"
         told.append(
-            "The optimiser was AdamW [@loshchilov] with betas of 0.9 and 0.99, a weight decay of "
-            f"{k['weight_decay']:g} and {SCHEDULES[k.get('schedule', 'one-cycle')]} of which the first "
+            f"The optimiser was AdamW [@loshchilov] with a weight decay of {k['weight_decay']:g}, "
+            f"betas of 0.9 and 0.99 and {SCHEDULES[k.get('schedule', 'one-cycle')]} of which the first "
             f"{100 * k['warmup']:g}% were warm-up; the "
             f"highest learning rate was {highest}."
         )

@@ -70,9 +70,9 @@ _apart = {
 def absences(results: Results) -> list[str]:
     """A sentence for each class that some ROIs have in neither mask nor prediction."""
     notes = []
-    over = f"of {count(results.data.rois, 'ROI')}"
+    over = f"of {count(len(results.rois), 'ROI')}"
     if len(results.seeds) > 1:
-        over = f"of {results.data.rois * len(results.seeds):,} predictions ({over[3:]} x {len(results.seeds)} seeds)"
+        over = f"of {len(results.rois) * len(results.seeds):,} predictions ({over[3:]} x {len(results.seeds)} seeds)"
     for name in results.grouping.classes:
         times = {arm.name: arm.absent.get(name, 0) for arm in results.arms}
         if not any(times.values()):

@@ -15,7 +15,7 @@ import numpy as np
 from ushape.data.classes import grouping
 from ushape.data.crops import check_sizes
 from ushape.data.rois import Roi, find_rois, fingerprint, open_pixels
-from ushape.data.splits import Fold, class_counts, make_folds
+from ushape.data.splits import Fold, Split, class_counts, split
 from ushape.errors import RecipeError, RunError
 from ushape.nets.budget import By, match
 from ushape.nets.spec import Spec, modify, parse
@@ -96,6 +96,8 @@ class Study:
     """The largest difference of a score that does not matter, as a share, stated before anything is trained."""
     search: Search | None = None
     """What looks for a learning rate, for each arm in each fold; None: all train with the recipe's."""
+    official: bool = False
+    """The one fold is the official one of BCSS: patients of its training institutes are tested by nobody."""
     rates: Mapping[tuple[str, int], float] = field(default_factory=dict)
     """(arm, fold) -> the rate that its search chose, once it has (see `ushape.study.tuning`)."""
 
@@ -118,6 +120,16 @@ class Study:
     def rois(self) -> tuple[Roi, ...]:
         """All ROIs, as they were found on first use: a study has many runs over the same ones."""
         return tuple(find_rois(self.data, self.mpp))
+
+    @property
+    def split(self) -> Split:
+        return "official" if self.official else len(self.folds)
+
+    @property
+    def tested_rois(self) -> list[Roi]:
+        """The ROIs of all folds' test patients, by name."""
+        patients = {patient for fold in self.folds for patient in fold.test}
+        return [roi for roi in self.rois if roi.patient in patients]
 
     def tested(self, fold: int) -> list[Roi]:
         """The ROIs of a fold's test patients."""
@@ -212,7 +224,7 @@ def plan_study(
     recipe: Recipe,
     data: Path,
     mpp: float | None,
-    folds: int,
+    folds: Split,
     seeds: int,
     design: Design | None = None,
     base: Spec | None = None,
@@ -255,7 +267,7 @@ def plan_study(
     check_sizes(pixels, max(each.crop for each in recipes))
     counts = class_counts(pixels, groups)
     chosen_by = search is not None or any(each.validations for each in recipes)
-    made = make_folds(counts, groups, folds, FOLD_SEED, chosen_by)
+    made = split(counts, groups, folds, FOLD_SEED, chosen_by)
     check_folds(made)
     for fold in made:
         sources(recipe, fold.test, fold.validation, mpp)  # no leak in any of them
@@ -269,7 +281,8 @@ def plan_study(
         for fold in made
     ]
     found = (tuple(made), seeds, fingerprint(rois), tuple(shares))
-    return Study(tuple(arms), recipe, data, mpp, *found, design, base, matched, asked, margin, search)
+    official = folds == "official"
+    return Study(tuple(arms), recipe, data, mpp, *found, design, base, matched, asked, margin, search, official)
 
 
 def check_margin(margin: float) -> None:

@@ -54,7 +54,7 @@ def open_study(folder: Path, study: Study) -> None:
         "data": str(study.data.resolve()),
         "mpp": study.mpp,
         "fingerprint": study.fingerprint,
-        "folds": len(study.folds),
+        "folds": study.split,
         "seeds": study.seeds,
         "sources": [sources(study.recipe, fold.test, fold.validation, study.mpp) for fold in study.folds],
         "versions": versions(),
@@ -123,6 +123,7 @@ def read_study(folder: Path) -> Study:
             matched=data["matched"],
             asked=tuple(data["asked"]),
             margin=data["margin"],
+            official=data["folds"] == "official",
             search=Search(data["tuning"]["trials"], data["tuning"]["steps"]) if data["tuning"] else None,
         )
     except (KeyError, TypeError, ValueError) as error:

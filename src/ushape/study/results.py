@@ -15,6 +15,7 @@ import numpy as np
 import ushape
 from ushape.data.classes import Grouping, grouping
 from ushape.data.rois import Roi
+from ushape.data.splits import told_split
 from ushape.errors import RunError
 from ushape.files import read_json, write_json
 from ushape.nets.budget import sized
@@ -53,7 +54,7 @@ def write_results(
         raise RunError(f"{folder}: {len(missing)} runs are not finished ({missing[0]}): run `ushape study resume`")
     pixels = check_unchanged(study, folder)
     groups = grouping(study.recipe.grouping)
-    rois = {roi.name: roi for roi in study.rois}
+    rois = {roi.name: roi for roi in study.tested_rois}
     fold_of = {p: k for k, fold in enumerate(study.folds, 1) for p in fold.test}
     evidence, sure = _read_scores(study, folder)
     inference = Inference(study, evidence, rois)
@@ -66,13 +67,13 @@ def write_results(
         "data": {
             "folder": study.data.resolve().name,
             "fingerprint": study.fingerprint,
-            "rois": len(rois),
-            "patients": len({roi.patient for roi in rois.values()}),
+            "rois": len(study.rois),
+            "patients": len({roi.patient for roi in study.rois}),
             "mpp": study.recipe.mpp,
         },
         "grouping": groups.describe(),
         "folds": [fold.to_dict() for fold in study.folds],
-        "split": f"{len(study.folds)} patient-level folds balanced by class pixels, seed {FOLD_SEED}",
+        "split": told_split(study.split, FOLD_SEED),
         "seeds": list(range(study.seeds)),
         "recipe": study.recipe.told(),
         "versions": read_question(folder)["versions"],
@@ -214,7 +215,7 @@ def _command(study: Study, folder: Path) -> str:
     else:
         words = ["ushape", "compare", *(study.asked or (arm.name for arm in study.given))]
     words += ["--data", study.data.name, "--out", folder.name]
-    words += ["--folds", str(len(study.folds)), "--seeds", str(study.seeds)]
+    words += ["--folds", str(study.split), "--seeds", str(study.seeds)]
     words += ["--match", study.matched] if study.matched else []
     words += tuning.words(study)
     words += [word for name in hashes(study.specs) for word in ("--plugin", f"{folder.name}/plugins/{name}")]

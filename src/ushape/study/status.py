@@ -81,7 +81,7 @@ def read_status(folder: Path) -> Status:
     """The status of a study's folder; RunError where there is no study in it."""
     data = read_question(folder)
     try:
-        names, folds, seeds = arm_names(data), int(data["folds"]), int(data["seeds"])
+        names, folds, seeds = arm_names(data), _folds(data["folds"]), int(data["seeds"])
         steps, tuning = int(data["recipe"]["steps"]), data["tuning"]
         arms = {name: folder_of(name) for name in names}
         parts = []
@@ -97,6 +97,10 @@ def read_status(folder: Path) -> Status:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{folder / 'study.yaml'}: is no study of ushape ({error!r})") from error
     return Status(tuple(names), tuple(parts))
+
+
+def _folds(told: int | str) -> int:
+    return 1 if told == "official" else int(told)
 
 
 def _trained_by_another(names: Sequence[str]) -> set[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ushape.data.classes import grouping
 from ushape.data.rois import Pixels, find_rois, fingerprint, open_pixels
-from ushape.data.splits import class_counts, make_folds
+from ushape.data.splits import class_counts, split
 from ushape.errors import RunError
 from ushape.nets.plugin import load_plugin, text_hash
 from ushape.study.design import FOLD_SEED, Study
@@ -30,7 +30,7 @@ def check_unchanged(study: Study, folder: Path) -> list[Pixels]:
     pixels = [open_pixels(roi, study.recipe.mpp, study.recipe.normalise) for roi in rois]
     groups = grouping(study.recipe.grouping)
     validation = any(fold.validation for fold in study.folds)
-    folds = make_folds(class_counts(pixels, groups), groups, len(study.folds), FOLD_SEED, validation)
+    folds = split(class_counts(pixels, groups), groups, study.split, FOLD_SEED, validation)
     for number, (made, written) in enumerate(zip(folds, study.folds, strict=True), 1):
         for part in PARTS:
             if getattr(made, part) != getattr(written, part):

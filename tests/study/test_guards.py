@@ -73,7 +73,7 @@ def test_a_patient_on_both_sides_stops_the_study(number: int, fold: Fold, told: 
 
 def test_a_planned_study_is_looked_at(make_study: Any, monkeypatch: pytest.MonkeyPatch):
     leaky = [Fold(("P1", "P2"), ("P3",), ("P4", "P1")), Fold(("P3", "P4"), ("P1",), ("P2",))]
-    monkeypatch.setattr("ushape.study.design.make_folds", lambda *_: leaky)
+    monkeypatch.setattr("ushape.study.design.split", lambda *_: leaky)
     with pytest.raises(RunError, match="patient P1 is in train and in test"):
         make_study()
 

@@ -1037,7 +1037,7 @@ def test_a_report_that_finds_no_room_leaves_the_old_one(
     def full(*_: Any) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("ushape.report.writing.os.replace", full)
+    monkeypatch.setattr("ushape.files.os.replace", full)
     made = run("report", folder)
     assert made.code == 2
     assert len(made.err.splitlines()) == 1

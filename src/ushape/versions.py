@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import ushape
@@ -31,6 +32,11 @@ def versions(*rooms: str) -> dict[str, str]:
 
 def code(rooms: Iterable[str]) -> str:
     """A hash of the text of all modules in some rooms of this package."""
+    return _code(tuple(rooms))
+
+
+@cache
+def _code(rooms: tuple[str, ...]) -> str:
     root = Path(ushape.__file__).parent
     digest = hashlib.sha256()
     for room in rooms:

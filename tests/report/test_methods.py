@@ -25,7 +25,8 @@ def told(study: Study, **options: Any) -> str:
 def test_says_what_the_study_was(study: Study) -> None:
     text = told(study, rois=6, edit=lambda results: results.update(recipe=Recipe().to_dict()))
     for words in (
-        "The data (bcss-seed10) were 6 regions of interest (ROIs) from 6 patients, at 1.2 µm per pixel.",
+        "The data (bcss-seed10) were 6 regions of interest (ROIs) from 6 patients. Images and masks "
+        "were resampled to 1.2 µm per pixel, at which they were scored.",
         "5 classes (grouping bcss-5@1): tumor (codes 1, 19, 20); stroma (code 2);",
         "Pixels of code 0 were ignored",
         "each of 5 folds had 1 to 2 patients for testing",
@@ -52,13 +53,17 @@ def test_says_what_the_study_was(study: Study) -> None:
 
 def test_every_key_of_the_recipe_that_changes_results_changes_the_text(study: Study) -> None:
     def of(**changed: Any) -> str:
-        return told(study, rois=1, edit=lambda results: results.update(recipe=Recipe().to_dict() | changed))
+        def edit(results: Raw) -> None:
+            results["recipe"] = Recipe().to_dict() | changed
+            results["arms"][1]["spec"] = "unet[widths=16-32-64,encoder=efficientnet-lite]"
+
+        return told(study, rois=1, edit=edit)
 
     plain = of()
     # The pixel size is that of the data, the grouping has its own sentence; shards and precision are how, not what.
     changes: Raw = {
         "normalise": "none", "crop": 64, "balanced": 0.0, "stain": 0.0, "scale": 0.0, "sharpness": 0.0,
-        "pretrained": "imagenet", "steps": 5, "batch": 4, "rate": 0.5, "warmup": 0.3, "weight_decay": 0.5, "clip": 7.0,
+        "pretrained": "none", "steps": 5, "batch": 4, "rate": 0.5, "warmup": 0.3, "weight_decay": 0.5, "clip": 7.0,
         "ema": 0.0, "dice": 0.0, "validations": 6, "tta": "none", "guided": 0,
         "pretrained_rate": 0.1, "elastic": 6.0, "focal": 2.0, "smoothing": 0.1, "class_weight": 0.5, "prior": 0.0,
         "schedule": "cosine", "teacher": "runs/arm", "unlabelled": "tiles",
@@ -68,7 +73,7 @@ def test_every_key_of_the_recipe_that_changes_results_changes_the_text(study: St
     }  # fmt: skip
     for key, value in changes.items():
         assert of(**{key: value}) != plain, key
-    assert of(pretrained="runs/first") not in (plain, of(pretrained="imagenet"))
+    assert of(pretrained="runs/first") not in (plain, of(pretrained="none"))
     assert of(teacher="runs/arm", distil=2.0) != of(teacher="runs/arm")
     assert of(unlabelled="tiles", unlabelled_share=0.5) != of(unlabelled="tiles")
     assert "runs" not in of(teacher="runs/arm")
@@ -105,6 +110,30 @@ def test_who_began_from_imagenet_is_told_by_name(study: Study, how: str, own: Ra
     text = told(study, rois=1, edit=edit)
     assert ("The encoder of unet[width=16]+residual began from ImageNet weights." in text) == began
     assert ("ImageNet" in text) == began
+
+
+@pytest.mark.parametrize(
+    ("how", "own", "words"),
+    [
+        ("imagenet", {}, ["The encoder of unet[width=16]+residual began from ImageNet weights."]),
+        ("first", {}, ["Networks began from weights of an earlier training, but for the head."]),
+        (
+            "first",
+            {"pretrained": "auto"},
+            ["The encoder of unet[width=16]+residual", "unet[width=16] began from"],
+        ),
+    ],
+)
+def test_networks_without_weights_to_begin_from_are_not_said_to(
+    study: Study, how: str, own: Raw, words: list[str]
+) -> None:
+    def edit(results: Raw) -> None:
+        results["recipe"] = Recipe(pretrained=how).to_dict()
+        results["arms"][1].update(spec="unet[widths=16-32-64,encoder=efficientnet-lite]", changes=own)
+
+    text = told(study, rois=1, edit=edit)
+    assert all(each in text for each in words)
+    assert text.count(" began ") == len(words)
 
 
 def test_tuning(study: Study) -> None:

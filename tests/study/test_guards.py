@@ -105,7 +105,8 @@ def test_tissue_that_is_always_tested_together_is_told_and_stops_nothing(plant: 
     together = [Fold((one, other), (rest[0],), (rest[1], rest[2])), Fold(tuple(rest), (), (one, other))]
     check_folds(together)
     check_tissue(pixels, [pair], together)
-    (sentence,) = limits_of_data([pair])
+    (sentence,) = limits_of_data([pair], {pair.one, pair.other})
+    assert limits_of_data([pair], {pair.one}) == []
     assert pair.one in sentence
     assert pair.other in sentence
     apart = replace(together[0], test=(one,), train=(other, *rest[1:]))

@@ -92,6 +92,13 @@ def test_a_patient_is_one_however_spelt(tmp_path: Path) -> None:
     assert [sorted(seed) for seed in arm.seeds] == [["TCGA-A1-A0SN"]]
 
 
+def test_a_run_that_may_know_the_patients_by_other_names_is_refused(tmp_path: Path) -> None:
+    run = save(tmp_path / "run", ["SEED-01-R001-DX1"], [])
+    with pytest.raises(RunError, match=r"1 patients of TCGA whose true names are not known, of whom TCGA-A1-A0SK"):
+        find_arms([run], ["TCGA-A1-A0SK"])
+    assert find_arms([run], ["HOSPITAL-1"])
+
+
 def test_a_run_that_saw_every_patient_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="run: every patient of the data was in its training or validation set"):
         find_arms([save(tmp_path / "run", ["A", "B"], ["C"])], ["A", "B", "C"])

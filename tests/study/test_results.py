@@ -281,7 +281,7 @@ def test_on_the_official_split_test_institutes_alone_are_scored(make_study: Any,
     (fold,) = study.folds
     assert [p[5:7] for p in fold.test] == ["E2", "OL"]
     assert (len(fold.train), fold.validation) == (4, ())
-    assert found["split"].startswith("bcss-official@1 (tested on the institutes OL, LL, E2")
+    assert found["split"] == "bcss-official@1 (tested on the institutes E2, OL of OL, LL, E2, EW, GM, S3)"
     assert {roi["patient"] for roi in found["rois"].values()} == set(fold.test)
     assert found["comparisons"][0]["patients"] == 2
     assert "--folds official" in found["command"]

@@ -123,6 +123,8 @@ def test_a_folder_belongs_to_one_question(done: SimpleNamespace, finished: Path,
         go(larger, done.folder)
     with pytest.raises(RunError, match="belongs to another robustness test: its tta is None, not d4"):
         go(plan_sweep([finished], phantom, None, "d4"), done.folder)
+    with pytest.raises(RunError, match="belongs to another robustness test: its arms is"):
+        go(replace(same, arms=same.arms[::-1]), done.folder)
     fast = pick_precision("auto", CPU)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": fast == "float32"})

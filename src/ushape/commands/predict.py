@@ -23,6 +23,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from ushape.predict.ensemble import Ensemble, common, load_ensemble
     from ushape.predict.score import plain, scores, summary
     from ushape.threads import Lanes, cores
+    from ushape.train.sources import maybe_known
 
     check_output(options.json, ".json")
     networks = load_ensemble(options.weights)
@@ -54,6 +55,8 @@ def evaluate(options: argparse.Namespace) -> None:
     for path, network in zip(options.weights, networks, strict=True):
         if "trained_on" not in network.about:
             say(f"note: {path} does not say on which patients it was trained: they may be among these")
+        if unsure := maybe_known(network.about, [roi.patient for roi in rois]):
+            say(f"note: {path} {unsure} may be one")
     if options.json:
         told = [
             {"weights": str(path), "spec": network.net.spec.name, "seed": network.about.get("seed")}

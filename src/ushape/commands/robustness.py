@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def robustness(options: argparse.Namespace) -> None:
     """Score networks on degraded ROIs of patients that they never saw; write and name table and figure."""
+    from ushape.data.rois import find_rois
     from ushape.files import write_text
     from ushape.nets.device import pick_device
     from ushape.progress import Progress
@@ -24,7 +25,7 @@ def robustness(options: argparse.Namespace) -> None:
 
     device = pick_device(options.device)
     sweep = plan_sweep(options.networks, options.data, options.mpp, options.tta)
-    check_mpp(options.mpp, [roi.name for roi in sweep.rois])
+    check_mpp(options.mpp, [roi.name for roi in find_rois(options.data, options.mpp)])
     if sweep.left_out:
         say(
             f"note: scored on {len(sweep.rois)} ROIs; left out: {len(sweep.left_out)} patients whom a network "

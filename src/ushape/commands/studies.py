@@ -83,7 +83,8 @@ def power(options: argparse.Namespace) -> None:
     found = outlook(options.study, options.difference / 100, options.power)
     what = "effects" if found.of_effects else "comparisons"
     level = "5%" if found.contrasts == 1 else f"5% / {found.contrasts} {what}, to be safe under Holm"
-    size = f"{found.patients} patients, {found.folds} folds, {found.seeds} seed{'s' * (found.seeds > 1)}"
+    folds = f"{found.folds} fold{'s' * (found.folds > 1)}"
+    size = f"{found.patients} patients, {folds}, {found.seeds} seed{'s' * (found.seeds > 1)}"
     of = "effects on pooled macro Dice" if found.of_effects else "pooled macro Dice against the first arm"
     say(f"{of}; two-sided test at {level}")
     if found.parts is None or found.chance is None:
@@ -101,15 +102,15 @@ def power(options: argparse.Namespace) -> None:
         f"standard deviation of the difference: {spread['patient']:.1f} points between patients, {spread['seed']:.1f} "
         f"between runs of a fold, {spread['rest']:.1f} left"
     )
-    _power_table(found)
+    _power_table(found, folds)
 
 
-def _power_table(found: Outlook) -> None:
+def _power_table(found: Outlook, folds: str) -> None:
     from rich.table import Table
 
     sizes = list(found.rows[0].visible)
     heads = [f"{n:,} patients" for n in sizes]
-    title = f"smallest difference seen with a power of {found.wanted:g}, in points, with {found.folds} folds"
+    title = f"smallest difference seen with a power of {found.wanted:g}, in points, with {folds}"
     table = Table("seeds", *heads, f"patients for {100 * found.difference:g} points", title=title, box=None)
     for column in table.columns:
         column.justify = "right"

@@ -121,7 +121,8 @@ def ablate(options: argparse.Namespace) -> None:
         for spec, arm in zip(specs, design.arms, strict=True):
             print(f"{spec.name}  ({', '.join(f for f in design.factors if f in arm) or 'nothing on'})")
         resolution = f"resolution {design.resolution}" if design.resolution else "nothing aliased"
-        print(f"{len(specs)} arms, {options.folds} folds, {_several(options.seeds, 'seed')}; {resolution}")
+        folds = "the official split" if options.folds == "official" else _several(options.folds, "fold")
+        print(f"{len(specs)} arms, {folds}, {_several(options.seeds, 'seed')}; {resolution}")
         for effect in design.effects:
             for sign, factors in effect.aliases:
                 print(f"{effect.name} is seen together with {'-' if sign < 0 else '+'} {' x '.join(factors)}")

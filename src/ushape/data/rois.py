@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -312,16 +311,11 @@ def _cache_files(roi: Roi, mpp: float, normalise: str) -> tuple[Path, Path]:
 
 def cache_key(files: Iterable[Path], *how: str) -> str:
     """Of what is made of files as they are now, in a way that is told by words, by this code and this Pillow."""
-    parts = [PIL.__version__, _code(), *how]
+    parts = [PIL.__version__, code(("data",)), *how]
     for path in files:
         stat = path.stat()
         parts += [str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns), str(stat.st_ctime_ns)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-
-
-@cache
-def _code() -> str:
-    return code(("data",))
 
 
 def _decode(path: Path, max_pixels: int | None = None, remedy: str = "cut it into ROIs") -> Image.Image:

@@ -5,7 +5,7 @@ and folds, the squared difference between a fold's share of the class's pixels a
 patients from several random starts. The result depends on the pixel counts and the seed alone.
 
 Such folds mix institutes. The official split of BCSS (Amgad et al. 2019, 10.1093/bioinformatics/btz083) tests on whole
-institutes, whose stain no training patient has, and is one fold.
+institutes, of which no ROI is trained on, and is one fold.
 """
 
 from __future__ import annotations
@@ -63,10 +63,13 @@ def split(
     return make_folds(counts, grouping, how, seed, validation)
 
 
-def told_split(how: Split, seed: int) -> str:
+def told_split(how: Split, folds: Sequence[Fold], seed: int) -> str:
     """A split in words, as reports name it."""
     if how == "official":
-        return f"bcss-official@1 (tested on the institutes {', '.join(TEST_SITES)})"
+        tested, held = (sorted({_site(p) for p in patients}) for patients in (folds[0].test, folds[0].validation))
+        part = "" if len(tested) == len(TEST_SITES) else f" of {', '.join(TEST_SITES)}"
+        validated = f"; {', '.join(held)} held back for validation" if held else ""
+        return f"bcss-official@1 (tested on the institutes {', '.join(tested)}{part}{validated})"
     return f"{how} patient-level folds balanced by class pixels, seed {seed}"
 
 
@@ -78,15 +81,14 @@ def official_fold(counts: Mapping[str, Counts], grouping: Grouping, validation: 
     """
     parts: dict[str, list[str]] = {"test": [], "validation": [], "train": []}
     for patient in sorted(counts):
-        key = patient_key(patient)
-        if not key.startswith("TCGA"):
+        if not patient_key(patient).startswith("TCGA"):
             raise DataError(
                 f"patient {patient}: the official split goes by the institutes in TCGA's names (TCGA-A1-A0SK): give a "
                 "number of folds"
             )
-        site = key[4:6]
-        tested, held = (site in {each.replace("O", "0") for each in sites} for sites in (TEST_SITES, VALIDATION_SITES))
-        parts["test" if tested else "validation" if held and validation else "train"].append(patient)
+        site = _site(patient)
+        held = site in VALIDATION_SITES and validation
+        parts["test" if site in TEST_SITES else "validation" if held else "train"].append(patient)
     for part, sites in (("test", TEST_SITES), ("validation", VALIDATION_SITES), ("train", ())):
         if not parts[part] and (part != "validation" or validation):
             of = f" (institutes {', '.join(sites)})" if sites else ""
@@ -95,12 +97,19 @@ def official_fold(counts: Mapping[str, Counts], grouping: Grouping, validation: 
     return Fold(*(tuple(parts[part]) for part in ("test", "validation", "train")))
 
 
+def _site(patient: str) -> str:
+    """The institute in a name of TCGA, spelt as the two lists spell it where one has it: `tcga-0l-a0sk` -> `OL`."""
+    spelt = {site.replace("O", "0"): site for site in (*TEST_SITES, *VALIDATION_SITES)}
+    site = patient_key(patient)[4:6]
+    return spelt.get(site, site)
+
+
 def _check_classes(counts: Mapping[str, Counts], grouping: Grouping, train: Sequence[str], what: str) -> None:
     held, learnt = (np.sum([counts[p] for p in patients], axis=0) for patients in (list(counts), train))
     if empty := [c for c, n, h in zip(grouping.classes, learnt, held, strict=True) if h and not n]:
         raise DataError(
-            f"{what}: no training patient has a pixel of {', '.join(empty)} ({grouping.id}): use more folds, or a "
-            "grouping without it"
+            f"{what}: no training patient has a pixel of {', '.join(empty)} ({grouping.id}): use a grouping without "
+            "it, or more folds"
         )
 
 

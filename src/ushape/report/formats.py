@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ushape.errors import RunError
+from ushape.files import replacing
 from ushape.report.reading import read
 from ushape.report.results import FILE
-from ushape.report.writing import replace
 
 FORMATS = ("html", "latex", "csv", "markdown")
 
@@ -41,3 +41,10 @@ def write_report(study: Path, form: str = "html") -> Path:
     from ushape.report import markdown
 
     return replace(study / "report.md", markdown.page(results))
+
+
+def replace(path: Path, text: str) -> Path:
+    """Write `text` to `path` in UTF-8; RunError, with the old file kept, where the disk is full or closed to us."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+    return path

@@ -45,13 +45,13 @@ def _paragraphs(results: Results) -> list[str]:
 def _data(r: Results) -> list[str]:
     d, g = r.data, r.grouping
     rois, patients = count(d.rois, "region"), count(d.patients, "patient")
-    size = f", at {d.mpp:g} µm per pixel" if d.mpp else ""
+    size = f" Images and masks were resampled to {d.mpp:g} µm per pixel, at which they were scored." if d.mpp else ""
     classes = "; ".join(f"{c} ({_codes(g.codes[c])})" if g.codes.get(c) else c for c in g.classes)
     bcss = " of BCSS [@amgad]" if g.id.startswith("bcss") else ""
     where = d.folder.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     each = f"each of {len(r.folds)} folds" if len(r.folds) > 1 else "it"
     return [
-        f"The data ({where}) were {rois} of interest (ROIs) from {patients}{size}.",
+        f"The data ({where}) were {rois} of interest (ROIs) from {patients}.{size}",
         f"Mask codes{bcss} were grouped into {len(g.classes)} classes (grouping {g.id}): {classes}.",
         f"Pixels of {_codes(g.ignored)} were ignored: they entered neither the loss nor a score." if g.ignored else "",
         f"The split was {r.split}: {each} had {_sizes(r, 'test')} for testing, "
@@ -124,11 +124,13 @@ def _training(r: Results) -> list[str]:
     if "crop" in k:
         told.append(f"Crops were changed by {listed(jitter)}.")
     starts = [(a, a.changes.get("pretrained", k.get("pretrained"))) for a in r.arms]
-    if began := [a.name for a, how in starts if how == "imagenet" or (how == "auto" and "efficientnet-lite" in a.spec)]:
+    kinds = {"auto": "encoder=efficientnet-lite", "imagenet": "encoder="}
+    if began := [a.name for a, how in starts if how in kinds and kinds[how] in a.spec]:
         encoders = "encoder" if len(began) == 1 else "encoders"
         told.append(f"The {encoders} of {listed(began)} began from ImageNet weights.")
-    elif k.get("pretrained", "none") not in ("none", "auto"):
-        told.append("Networks began from weights of an earlier training, but for the head.")
+    if went_on := [a.name for a, how in starts if how not in (None, "none", *kinds)]:
+        who = "Networks" if len(went_on) == len(r.arms) else listed(went_on)
+        told.append(f"{who} began from weights of an earlier training, but for the head.")
     if k.get("pretrained_rate", 1) != 1:
         told.append(f"What began trained learnt at {k['pretrained_rate']:g} times the learning rate of the rest.")
     told += _loss(k)
@@ -245,8 +247,8 @@ def _statistics(r: Results) -> list[str]:
         f"Differences are paired by patient, with {100 * c.confidence:g}% jackknife-t intervals over "
         f"{count(c.patients, 'patient')}"
         + (
-            f" and the runs of {len(r.seeds)} seeds in each of {len(r.folds)} folds, as crossed random effects "
-            "[@dorfman]."
+            f" and the runs of {len(r.seeds)} seeds in each of {count(len(r.folds), 'fold')}, as crossed random "
+            "effects [@dorfman]."
             if len(r.seeds) > 1
             else "; with one seed they do not cover the variation from training to training."
         ),
@@ -282,7 +284,9 @@ def _software(r: Results) -> list[str]:
     others = [f"{names.get(k, k)} {v}" for k, v in r.versions.items() if k not in ("ushape", "code")]
     using = f" with {listed(others)}" if others else ""
     code = f" (code {r.versions['code']})" if "code" in r.versions else ""
-    return [f"The study was made with ushape {r.ushape}{code}{using}."]
+    made_with = r.versions.get("ushape", r.ushape)
+    reported = f"; results were put together with ushape {r.ushape}" if made_with != r.ushape else ""
+    return [f"The study was made with ushape {made_with}{code}{using}{reported}."]
 
 
 def _codes(codes: list[int]) -> str:

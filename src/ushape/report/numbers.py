@@ -63,8 +63,16 @@ def p_value(p: float | None) -> str:
     """'.008', '< .001', '1'; a dash for none."""
     if p is None:
         return NONE
-    shown = f"{p:.3f}"
+    shown = next(s for s in (f"{p:.{d}f}" for d in range(3, 18)) if all(_same_side(float(s), p, at) for at in LEVELS))
     return "< .001" if p < 0.001 else "1" if shown == "1.000" else shown.lstrip("0")
+
+
+LEVELS = (0.05, 0.025)
+"""What decides: of no difference, and of no equivalence on either side. A p that is not there is not shown there."""
+
+
+def _same_side(shown: float, p: float, level: float) -> bool:
+    return (shown < level, shown > level) == (p < level, p > level)
 
 
 def p_told(p: float | None) -> str:

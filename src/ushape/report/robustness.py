@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ushape.predict.degrade import KINDS, Kind
 from ushape.report.figures.robustness import Course, Panel, robustness
-from ushape.report.writing import replace
+from ushape.report.formats import replace
 
 TITLES = {
     "haematoxylin": "Haematoxylin", "eosin": "Eosin", "blur": "Blur", "jpeg": "JPEG", "scale": "Pixel size",

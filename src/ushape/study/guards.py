@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
 
 import torch
@@ -86,10 +86,11 @@ def _side(fold: Fold, patient: str) -> str:
     return next((part for part in PARTS if patient in getattr(fold, part)), "")
 
 
-def limits_of_data(alike: Sequence[Alike]) -> list[str]:
-    """What a report has to say of ROIs that look alike but do not stop the study: one sentence a pair."""
+def limits_of_data(alike: Sequence[Alike], tested: Collection[str]) -> list[str]:
+    """What a report has to say of tested ROIs that look alike but do not stop the study: one sentence a pair."""
     return [
         f"{pair.one} and {pair.other} look like the same tissue under two patients' names; no fold trains on one and "
         "tests the other, but they count as two patients."
         for pair in alike
+        if pair.one in tested and pair.other in tested
     ]

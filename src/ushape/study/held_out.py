@@ -18,6 +18,7 @@ from ushape.nets.weights import check_of_tissue, patients_seen, read_about, weig
 from ushape.study.folder import read_study
 from ushape.study.runner import is_finished
 from ushape.study.unchanged import load_copies
+from ushape.train.sources import maybe_known
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def _alone(path: Path, patients: Collection[str]) -> Arm:
     check_of_tissue(path, about)
     if "trained_on" not in about:
         raise RunError(f"{path}: does not say on which patients it was trained: give a run of `ushape train`")
+    if unsure := maybe_known(about, patients):
+        raise RunError(f"{path}: {unsure}, by whom it would be judged, may be one: give other data")
     unseen = sorted(set(patients).difference(in_both(patients, patients_seen(about))))
     return Arm(from_dict(about["spec"]).name, path, (dict.fromkeys(unseen, weights_file(path)),))
 

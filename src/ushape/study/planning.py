@@ -16,6 +16,7 @@ from scipy import optimize, stats
 
 from ushape.errors import RunError
 from ushape.files import read_json
+from ushape.study.design import folder_of
 from ushape.study.factorial import make_design
 from ushape.study.folder import read_question
 from ushape.study.runner import RESULT
@@ -136,6 +137,11 @@ def _matrices(folder: Path) -> tuple[list[NDArray[np.int64]], str, str, list[int
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RunError(f"{path}: is damaged ({error!r}): remove {path.parent}, then resume the study") from error
     patients = sorted(fold_of)
+    for arm, seeds in held.items():
+        for seed, by_patient in seeds.items():
+            if lost := sorted(set(patients) - by_patient.keys()):
+                where = folder / folder_of(arm) / f"fold{fold_of[lost[0]]}-{seed}"
+                raise RunError(f"{where / RESULT}: has no patient {lost[0]}: remove {where}, then resume the study")
     stacked = [
         np.stack([np.stack([by_patient[p] for p in patients]) for by_patient in arm.values()]) for arm in held.values()
     ]

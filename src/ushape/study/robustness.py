@@ -76,7 +76,7 @@ class Sweep:
         return {
             "versions": versions("study"),
             "mpp": [roi.mpp for roi in self.rois],
-            "arms": {arm.name: [content_hash(file) for file in arm.files] for arm in self.arms},
+            "arms": [[arm.name, *(content_hash(file) for file in arm.files)] for arm in self.arms],
             "data": str(self.data.resolve()),
             "fingerprint": fingerprint(self.rois),
             "tta": self.tta,

@@ -105,16 +105,21 @@ def _check_told(file: Path, about: dict[str, Any], judged: Patients) -> None:
             f"{file}: does not say on which patients it was trained, so that it may know those whom this run is judged "
             "by: give weights as `ushape train` or `ushape pretrain` wrote them"
         )
-    unnamed = [p for p in about["trained_on"] if p.startswith(UNNAMED)]
-    if unnamed and (tcga := [p for p in judged if patient_key(p).startswith("TCGA")]):
-        raise RunError(
-            f"{file}: was trained on {len(unnamed)} patients of TCGA whose true names are not known, of whom "
-            f"{tcga[0]}, by whom this run is judged, may be one: give other weights"
-        )
+    if unsure := maybe_known(about, judged):
+        raise RunError(f"{file}: {unsure}, by whom this run is judged, may be one: give other weights")
 
 
 UNNAMED = "SEED-"
 """How the patients of `bcss-seed10` are named, on whom the weights that come with the package were trained."""
+
+
+def maybe_known(about: dict[str, Any], judged: Patients) -> str:
+    """Of weights that may know one of these patients under another name, the beginning of a sentence on it; else ''."""
+    unnamed = [p for p in about.get("trained_on", ()) if p.startswith(UNNAMED)]
+    tcga = sorted(p for p in judged if patient_key(p).startswith("TCGA"))
+    if not (unnamed and tcga):
+        return ""
+    return f"was trained on {len(unnamed)} patients of TCGA whose true names are not known, of whom {tcga[0]}"
 
 
 def _refuse_known(file: Path, about: dict[str, Any], test: Patients, validation: Patients) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 import ushape
 from ushape.errors import SpecError
 from ushape.nets import registry
-from ushape.nets.plugin import files, load_plugin
+from ushape.nets.plugin import files, hashes, load_plugin, text_hash
 from ushape.nets.spec import from_yaml, parse
 from ushape.nets.unet import UNet, build
 
@@ -128,6 +128,28 @@ def test_a_copy_of_a_plugin_is_the_plugin(tmp_path: Path) -> None:
     assert not [file for file in files([parse("unet+scaled")]) if file.name == "other.py"]
     with pytest.raises(SpecError, match="'scaled' is already a modification"):
         load_plugin(written(tmp_path, MINE + "\n# changed\n", "third.py"))
+
+
+def test_a_plugin_is_what_it_was_when_it_was_loaded(tmp_path: Path) -> None:
+    """Networks are made of what is in memory, whatever becomes of the file."""
+    file = written(tmp_path, MINE)
+    load_plugin(file)
+    spec = parse("unet[width=4,levels=2]+scaled")
+    before = hashes([spec])
+    assert before == {"mine.py": text_hash(file)}
+    file.write_text(MINE + "\n# changed\n")
+    assert hashes([spec]) == before
+    file.unlink()
+    assert hashes([spec]) == before
+
+
+def test_two_plugins_of_one_name_cannot_serve_one_network(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    load_plugin(written(tmp_path, MINE))
+    load_plugin(written(tmp_path / "other", MINE.replace("skip", "attention", 1).replace('"scaled"', '"other"')))
+    hashes([parse("unet+scaled")])
+    with pytest.raises(SpecError, match=r"mine\.py: another plugin that is needed has the same file name: rename one"):
+        hashes([parse("unet+scaled"), parse("unet+other")])
 
 
 @pytest.mark.parametrize("value", ["True", "'x'", "()", "(1, 2.5)", "None"])

@@ -18,6 +18,7 @@ LOCAL = {
     "unet[width=4,levels=4]+layer+nested": None,
     "unet[width=4,levels=3]+blur-pool": None,
     "unet[width=4,levels=3]+nearest": None,
+    "unet[width=12,levels=2,depth=3]+atrous-4-dense": None,
 }
 """Specs of networks that see no further than so far; the reach itself where it was counted by hand."""
 
@@ -27,6 +28,7 @@ GLOBAL = [
     "unet[width=4,levels=3]+instance",
     "unet[width=4,levels=3]+non-local",
     "unet[width=4,levels=3]+channel-transformer",
+    "rolling-unet",
 ]
 
 

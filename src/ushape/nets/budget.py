@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from ushape.errors import SpecError, UshapeError
 from ushape.files import cache_folder, read_json, write_json
+from ushape.nets import plugin
 from ushape.nets.registry import AXES, NETWORK, lookup
 from ushape.nets.spec import Spec
 
@@ -245,6 +246,8 @@ def _code_of(spec: Spec, axis: str) -> str | None:
         return ""
     try:
         file = getsourcefile(target)
+        if file and Path(file).resolve() in plugin.loaded():
+            return plugin.loaded_hash(Path(file).resolve())
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
     except (OSError, TypeError):
         return None

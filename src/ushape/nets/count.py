@@ -58,7 +58,10 @@ def count_size(spec: Spec, in_channels: int, classes: int, size: int) -> dict[st
 
 def count_parameters(spec: Spec, in_channels: int, classes: int) -> int:
     """Trainable parameters alone: faster than `count`, for searches."""
-    with torch.device("meta"):
+    try:
+        with torch.device("meta"):
+            return parameters(build(spec, in_channels, classes))
+    except (NotImplementedError, RuntimeError):  # as `count`
         return parameters(build(spec, in_channels, classes))
 
 

@@ -44,7 +44,7 @@ class Diagram(Layout):
             if encoded[i]:
                 self._elbow_down(svg, encoder[i], encoder[i + 1], i, foreign)
         if self.topology == "nested":
-            self._nested(svg, encoder, decoder, bottom)
+            self._nested(svg, encoder, decoder, bottom, encoded)
         else:
             for i, node in enumerate(decoder):
                 self._up(
@@ -96,24 +96,35 @@ class Diagram(Layout):
             text = "no skips" if choice == "none" else choice
             svg.text(middle, start.middle - 13, text, 11, COLOURS["skip"], anchor="middle")
 
-    def _nested(self, svg: Svg, encoder: list[Node], decoder: list[Node], bottom: Node) -> None:
-        """UNet++: at level i, nodes (i, 1), (i, 2), ... between encoder and decoder, each fed by all before it."""
-        rows = [[node] for node in (*encoder[:-1], bottom)]
+    def _nested(
+        self, svg: Svg, encoder: list[Node], decoder: list[Node], bottom: Node, encoded: tuple[int, ...]
+    ) -> None:
+        """UNet++: at level i, nodes (i, 1), (i, 2), ... between encoder and decoder, each fed by all before it.
+
+        A level at which the encoder gives nothing has its last node alone.
+        """
+        inner = encoded if dict(self.spec.topology.options).get("inner") else self.decoded
+        rows = [[node] if channels else [] for node, channels in zip((*encoder[:-1], bottom), encoded, strict=True)]
         for i in range(self.levels - 1):
             for j in range(1, self.levels - 1 - i):
-                x = encoder[i].x + 2 * j * self.step + self.extra
-                rows[i].append(Node(x, encoder[i].y, self._box(self.decoded[i]), encoder[i].height))
+                if encoded[i]:
+                    x = encoder[i].x + 2 * j * self.step + self.extra
+                    rows[i].append(Node(x, encoder[i].y, self._box(inner[i]), encoder[i].height))
             rows[i].append(decoder[i])
         for i, row in enumerate(rows[:-1]):
-            for j, node in enumerate(row[1:], 1):
-                self._up(svg, rows[i + 1][j - 1], node)
-                self._skip(svg, row[j - 1], node)
+            for j, node in enumerate(row):
+                if node is encoder[i]:
+                    continue
+                below = rows[i + 1]
+                self._up(svg, below[min(j, len(below)) - 1] if encoded[i] else below[-1], node)
+                if j:
+                    self._skip(svg, row[j - 1], node)
                 for k in range(j - 1):  # from the nodes before the last one: arcs over the row
                     a, b, high = row[k].x + 6, node.x - 6 - 5 * k, node.y - 34 - 9 * (j - k - 1)
                     points = [(a, node.y - 32), (a, high), (b, high), (b, node.y - 32)]
                     svg.arrow(points, COLOURS["skip"], 1.0, opacity=0.65)
                 if node is not row[-1]:
-                    self._block(svg, node, self.decoded[i], self.up_sizes[i], "nested")
+                    self._block(svg, node, inner[i], self.up_sizes[i], "nested")
 
     def _full_scale(self, svg: Svg, encoder: list[Node], decoder: list[Node], bottom: Node) -> None:
         """UNet 3+: besides its neighbours, each decoder level takes all finer encoder and coarser decoder levels."""

@@ -19,6 +19,10 @@ LIMIT = 4096
 """A dependence over more px than this counts as global."""
 
 
+WIDE = ("rolling-unet",)
+"""Networks that look as far as they have channels: thousands of px."""
+
+
 def receptive_field(spec: Spec) -> int | None:
     """Side in px of the square of the image that one output pixel depends on; None: the whole image, 0: not measured.
 
@@ -26,11 +30,14 @@ def receptive_field(spec: Spec) -> int | None:
     column reaches is measured for each place in the coarsest grid, and turned round. The field of an output pixel
     differs with its place; the largest is given. Rows count where they reach further than columns. The norm of the
     spec is left out (the statistics of some span the image, which is not what a field describes), one that a part
-    brings of its own is not; widths are cut: the field does not depend on them (that of Rolling-UNet does, a little).
-    Nothing is measured for more than `LEVELS` levels; parts that treat no two places alike count as global.
+    brings of its own is not; widths are cut, as the field does not depend on them. That of Rolling-UNet does, whose
+    every channel looks further than the one before: it counts as global, as do parts that treat no two places alike.
+    Nothing is measured for more than `LEVELS` levels.
     """
     if spec.levels > LEVELS:
         return 0
+    if spec.network.name in WIDE:
+        return None
     net = build(thinned(spec), 1, 1, seed=0).eval()
     try:  # double: fast convolutions of single precision (Winograd's) let NaN leak to where nothing depends on it
         return _sides(net.double())
@@ -42,7 +49,7 @@ def thinned(spec: Spec, norm: bool = False) -> Spec:
     """The spec with few channels, padding and biases as usual, no dropout, and its norm only where `norm`."""
     if spec.network.name != "unet":
         return _narrow(spec)
-    width = max(8, 2 * _longest_option(spec))  # so that no branch of a part that shares out its channels is empty
+    width = max(8, _most_branches(spec) * max(2, spec.depth))  # no branch of a part that shares out channels is empty
     plain: dict[str, Any] = {axis: Spec().choice(axis) for axis in ("padding", "bias") if axis in AXES}
     plain |= {"dropout": 0.0, "widths": tuple(min(w, width) for w in spec.widths)}
     return replace(spec, **plain) if norm else replace(spec, **plain, norm=Choice("none"))
@@ -115,11 +122,12 @@ def _reached(net: Network, columns: list[int], length: int, rows: bool) -> Tenso
     return torch.cat(found)
 
 
-def _longest_option(spec: Spec) -> int:
-    """Length of the longest list among the options of the spec's modifications, as dilations: branches, often."""
-    longest = 0
+def _most_branches(spec: Spec) -> int:
+    """Of the spec's modifications, the longest list among their options, as dilations, or number of shifts."""
+    most = 0
     for axis in AXES:
         choice = spec.choice(axis)
         options = {**lookup(axis, choice.name).options, **dict(choice.options)}
-        longest = max([longest, *(len(v) for v in options.values() if isinstance(v, tuple))])
-    return longest
+        lengths = (len(v) if isinstance(v, tuple) else v if k == "shifts" else 0 for k, v in options.items())
+        most = max([most, *(int(length) for length in lengths)])
+    return most

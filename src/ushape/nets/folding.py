@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 
+from ushape.nets.parts.depthwise import DepthwiseConv
+from ushape.nets.parts.encoders.efficientnet_lite import SameConv
 from ushape.nets.parts.plain import DilatedConv
 from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
 
 Conv = nn.Conv2d | nn.ConvTranspose2d
 
-FOLDABLE = (nn.Conv2d, DilatedConv, nn.ConvTranspose2d)
+FOLDABLE = (nn.Conv2d, DilatedConv, DepthwiseConv, SameConv, nn.ConvTranspose2d)
 """Convolutions that use their weight as it stands; a subclass may not (one that standardises it, say)."""
 
 TOLERANCE = 1e-4

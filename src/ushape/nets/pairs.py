@@ -9,8 +9,8 @@ from ushape.nets.spec import Spec
 def refusal(spec: Spec) -> str | None:
     """Why no network can be built of this spec, and what to change; None where nothing is known against it.
 
-    A choice that would have no effect beside another one is refused as well: two names for one network would make
-    two arms of a study out of one.
+    Choices that are known to have no effect beside another one are refused as well: two names for one network would
+    make two arms of a study out of one. (Of the rest a study finds out by itself: `ushape.study.guards`.)
     """
     default = Spec()
     if spec.network.name != "unet":

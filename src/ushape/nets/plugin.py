@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ushape.errors import SpecError
-from ushape.nets.registry import AXES, Modification, forget, modifications
+from ushape.nets.registry import AXES, Modification, forget, lookup, modifications
 
 if TYPE_CHECKING:
     from ushape.nets.spec import Spec
 
 _loaded: dict[Path, list[Modification]] = {}
 _texts: dict[str, Path] = {}
-"""Hash of each loaded file's text -> the file."""
+"""Hash of each loaded file's text, as it was then -> the file."""
 
 
 def load_plugin(path: str | Path) -> list[Modification]:
@@ -73,13 +73,27 @@ def load_plugin(path: str | Path) -> list[Modification]:
 
 def files(specs: Iterable[Spec]) -> list[Path]:
     """The loaded files that define modifications of these specs: what another process must load to build them."""
-    chosen = {(axis, spec.choice(axis).name) for spec in specs for axis in AXES}
-    return [file for file, made in _loaded.items() if any((m.axis, m.name) in chosen for m in made)]
+    chosen = [lookup(axis, name) for axis, name in {(a, spec.choice(a).name) for spec in specs for a in AXES}]
+    return [file for file, made in _loaded.items() if any(m in chosen for m in made)]
 
 
 def hashes(specs: Iterable[Spec]) -> dict[str, str]:
-    """Name of each of `files` -> hash of its text."""
-    return {file.name: text_hash(file) for file in files(specs)}
+    """Name of each of `files` -> hash of its text when it was loaded; SpecError where two have one name."""
+    needed = files(specs)
+    for file in needed:
+        if sum(each.name == file.name for each in needed) > 1:
+            raise SpecError(f"{file}: another plugin that is needed has the same file name: rename one of them")
+    return {file.name: loaded_hash(file) for file in needed}
+
+
+def loaded() -> list[Path]:
+    """The files that were loaded."""
+    return list(_loaded)
+
+
+def loaded_hash(file: Path) -> str:
+    """The hash of a loaded file's text as it was when it was loaded: what has been done since it is not in memory."""
+    return next(text for text, each in _texts.items() if each == file)
 
 
 def blame(error: BaseException, files: Sequence[Path]) -> str:

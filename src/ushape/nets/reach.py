@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ushape.nets.field import thinned
+from ushape.nets.field import WIDE, thinned
 from ushape.nets.spec import Spec
 from ushape.nets.unet import Network, build
 
@@ -24,8 +24,11 @@ def reach(spec: Spec) -> int | None:
     norms of the image's own statistics) and for those whose geometry depends on the size of the image.
 
     NaN beyond the edges makes NaN of all that feels them. The network is narrow and its weights are random: the
-    reach does not depend on them. What is left is compared with the scores of the tile alone.
+    reach does not depend on them (see `field.receptive_field`). What is left is compared with the scores of the tile
+    alone.
     """
+    if spec.network.name in WIDE:
+        return None
     net = build(thinned(spec, norm=True), 1, 1, seed=0).eval()
     try:  # double: fast convolutions of single precision (Winograd's) let NaN leak to where nothing depends on it
         return _both(net.double())

@@ -333,7 +333,13 @@ register("activation", "gelu", "Gaussian error linear unit", "Hendrycks and Gimp
          "activations:gelu")  # fmt: skip
 register("activation", "silu", "x sigmoid(x)", "Elfwing et al. 2018, arXiv:1702.03118", "activations:silu")
 register("padding", "same", "zeros beyond the border; scores have the image's size", "common use", "plain:no")
-register("padding", "valid", "nothing beyond the border; scores of the centre only", _RONNEBERGER, "plain:yes")
+register(
+    "padding",
+    "valid",
+    "blocks see nothing beyond the border; scores of the centre only",
+    _RONNEBERGER,
+    "plain:yes",
+)
 register("bias", "auto", "where no normalisation follows", "common use", "plain:no")
 register("bias", "always", "in front of a normalisation too, where it has no effect but in the parameter count",
          "common use", "plain:yes")  # fmt: skip

@@ -279,12 +279,14 @@ def _normal(modification: Modification, choice: Choice) -> Choice:
         if key not in modification.options:
             known = list(modification.options)
             hint = f"known: {', '.join(known)}" if known else "it takes none"
-            raise SpecError(f"{modification.name!r} has no parameter {key!r}{nearest(key, known)} ({hint})")
+            raise SpecError(f"{modification.name!r} has no parameter {key!r}{nearest(str(key), known)} ({hint})")
         if key in kept:
             raise SpecError(f"{modification.name!r}: {key!r} is given twice: keep one of them")
         default = modification.options[key]
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            value = float(value) if abs(value) < 2**1000 else math.inf
+        if isinstance(value, float):
+            value += 0.0  # -0 is 0
         if type(value) is not type(default) or not _sound(value):
             raise SpecError(f"{modification.name!r}: {key}={value!r}: give a value like {_show(default)}")
         kept[key] = value

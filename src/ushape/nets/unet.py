@@ -235,7 +235,7 @@ def build(
         net = make(spec, in_channels, classes)
     else:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # no GPU's: their state is the caller's
             net = make(spec, in_channels, classes)
     if pretrained is not None:
         load = getattr(getattr(net, "encoder", None), "load_pretrained", None)

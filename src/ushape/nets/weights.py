@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ushape.errors import RunError, UshapeError, nearest
+from ushape.errors import RunError, SpecError, UshapeError, nearest
 from ushape.files import replacing
+from ushape.nets.count import count_parameters
 from ushape.nets.plugin import hashes
 from ushape.nets.spec import Spec, from_dict
 from ushape.nets.unet import Network, build
@@ -69,11 +71,15 @@ def load_weights(path: Path) -> Weights:
     try:
         spec = from_dict(about["spec"])
         _check_plugins(file, about, spec)
+        if count_parameters(spec, about["in_channels"], about["classes"]) > sum(t.numel() for t in tensors.values()):
+            raise ValueError("it has fewer values than its network")  # before so many are made
         net = build(spec, about["in_channels"], about["classes"])
         net.load_state_dict(tensors)
     except RunError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError, UshapeError) as error:
+    except SpecError as error:
+        raise RunError(f"{file}: its network cannot be built here: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, UshapeError) as error:
         said = " ".join(str(error).split())[:300]
         raise RunError(f"{file}: holds no network of ushape ({said}): train it again") from error
     if bad := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
@@ -166,7 +172,8 @@ def start_from(net: Network, path: Path) -> tuple[int, int]:
     """
     file = weights_file(path)
     given, mine = load_tensors(file)[0], net.state_dict()
-    other = build(net.spec, net.in_channels, net.classes + 1).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        other = build(net.spec, net.in_channels, net.classes + 1).state_dict()
     body = {name for name, tensor in mine.items() if tensor.shape == other[name].shape and not _is_head(name)}
     fitting = {name for name in body & given.keys() if given[name].shape == mine[name].shape}
     learnt = {name for name, _ in net.named_parameters()} & body

@@ -98,7 +98,8 @@ register(
 _BENCHMARK = "instantiated from U-Bench (arXiv:2510.07041)"
 publish("unet-2015", "U-Net", "unet[width=64,norm=none,padding=valid]",
         "Ronneberger et al. 2015, arXiv:1505.04597", 31_030_658, "computed from the paper", in_channels=1, classes=2,
-        size=572, note="the paper states 23 convolutions and no count")  # fmt: skip
+        size=572, note="the paper states 23 convolutions and no count; without its dropout at the end of the "
+        "way down")  # fmt: skip
 publish("unet-bn", "U-Net with batch norm, nearest up-sampling", "unet[width=64,bias=always]+nearest",
         "common re-implementation", 34_527_041, _BENCHMARK)  # fmt: skip
 publish("attention-unet", "Attention U-Net", "unet[width=64,bias=always]+nearest+attention-gate",

@@ -60,9 +60,6 @@ def open_study(folder: Path, study: Study) -> None:
         "versions": versions(),
     }
     plugins = files(study.specs)
-    for file in plugins:
-        if len([each for each in plugins if each.name == file.name]) > 1:
-            raise RunError(f"{file}: another plugin of this study has the same file name: rename one of them")
     claim(folder, folder / "study.yaml", content, "study")
     for file in plugins:
         write_text(folder / "plugins" / file.name, file.read_text())

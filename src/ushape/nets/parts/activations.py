@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from torch import nn
 
+from ushape.errors import SpecError
+
 
 def relu() -> nn.Module:
     return nn.ReLU(inplace=True)
 
 
 def leaky(slope: float) -> nn.Module:
-    """Maas et al. 2013; its default slope of 0.01 is also nnU-Net's."""
+    """Maas et al. 2013; its default slope of 0.01 is also nnU-Net's. SpecError where it is negative."""
+    if slope < 0:
+        raise SpecError(f"slope={slope:g}: give 0 or more")
     return nn.LeakyReLU(slope, inplace=True)
 
 

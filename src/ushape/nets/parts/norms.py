@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ushape.errors import SpecError
 from ushape.nets.parts.plain import divisor
 
 
@@ -29,6 +30,8 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def __init__(self, channels: int, groups: int) -> None:
+        if groups < 1:
+            raise SpecError(f"groups={groups}: give 1 or more")
         super().__init__(divisor(channels, groups), channels)
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W] -> the same

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ushape.nets.parts.blocks.common import shares
 from ushape.nets.parts.blocks.dilated import dilated_conv
 from ushape.nets.parts.plain import Style
 
@@ -20,9 +21,7 @@ class DilatedParallelStem(nn.Module):
 
     def __init__(self, cin: int, cout: int, style: Style, dilations: tuple[int, ...]) -> None:
         super().__init__()
-        share, left = divmod(cout, len(dilations))
-        widths = [share + (i < left) for i in range(len(dilations))]  # sum to cout
-        pairs = [(w, d) for w, d in zip(widths, dilations, strict=True) if w]
+        pairs = zip(shares(cout, len(dilations)), dilations, strict=False)  # fewer branches where channels are few
         self.branches = nn.ModuleList(dilated_conv(style, cin, w, d) for w, d in pairs)
         self.norm = style.norm(cout)
         self.activation = style.activation()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from ushape.errors import SpecError
+from ushape.nets.parts.blocks.common import shortcut
 from ushape.nets.parts.plain import Style
 
 
@@ -30,9 +31,7 @@ class ResidualBlock(nn.Module):
             if i + 1 < first:
                 layers.append(style.activation())
         self.residual = nn.Sequential(*layers)
-        self.shortcut = (
-            nn.Identity() if cin == cout else nn.Sequential(style.conv(cin, cout, kernel=1), style.norm(cout))
-        )
+        self.shortcut = shortcut(cin, cout, style)
         self.activation = style.activation()
         left = style.depth - first
         self.rest = ResidualBlock(cout, cout, replace(style, depth=left), every) if left else None

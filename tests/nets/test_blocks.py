@@ -104,6 +104,8 @@ def test_same_pixels_same_scores_again_and_alone(part: str) -> None:
         "swin[window=0]",
         "selective-scan[state=0]",
         "recurrent-residual[steps=0]",
+        "leaky[slope=-0.1]",
+        "group[groups=0]",
     ],
 )
 def test_parameters_without_meaning_are_refused_with_a_remedy(bad: str) -> None:

@@ -157,12 +157,19 @@ def test_errors_say_what_to_write_instead(text: str, says: str) -> None:
         ({"skip": {"add": {}, "none": {}}}, "one name"),
         ({"bridge": {"aspp": {"rates": [6, 0]}}}, "give a value like"),
         ({"bridge": {"aspp": {"rates": []}}}, "give a value like"),
+        ({"bridge": {"aspp": {1: 2}}}, "has no parameter 1"),
+        ({"activation": {"leaky": {"slope": 10**400}}}, "give a value like"),
     ],
 )
 def test_data_that_is_no_spec(data: object, says: str) -> None:
     with pytest.raises(SpecError) as caught:
         from_dict(data)
     assert says in str(caught.value)
+
+
+def test_nothing_is_negative_zero() -> None:
+    specs = [parse(f"unet+leaky[slope={slope}]") for slope in ("0", "-0", "0.0", "-0.0")]
+    assert {spec.name for spec in specs} == {specs[0].name}
 
 
 def test_yaml_that_cannot_be_read() -> None:

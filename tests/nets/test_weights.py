@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ushape.errors import RunError
+from ushape.nets.spec import Spec
 from ushape.nets.unet import build
 from ushape.nets.weights import (
     SHIPPED,
     as_input,
     check_of_tissue,
+    load_tensors,
     load_weights,
     patients_seen,
     save_weights,
@@ -87,3 +91,21 @@ def test_what_is_not_there_or_not_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     with pytest.raises(RunError, match="damaged or no safetensors file"):
         load_weights(tmp_path / "bad.safetensors")
+
+
+def test_a_file_that_asks_for_more_than_it_holds_is_refused_before_it_gets_it(tmp_path: Path) -> None:
+    about = {"spec": Spec(widths=(8192,) * 10, depth=4).to_dict(), "in_channels": 3, "classes": 5}
+    metadata = {"ushape": json.dumps(about)}
+    save_file({"head.weight": torch.zeros(5)}, tmp_path / "huge.safetensors", metadata)
+    with pytest.raises(RunError, match=r"huge.*it has fewer values than its network"):
+        load_weights(tmp_path / "huge.safetensors")
+
+
+def test_a_network_that_cannot_be_built_here_is_not_to_be_trained_again(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", build("unet[width=4,levels=2]", seed=0), {})
+    tensors, metadata = load_tensors(tmp_path / "w.safetensors")
+    (key,) = metadata
+    save_file(tensors, tmp_path / "w.safetensors", {key: metadata[key].replace('"relu"', '"mine"')})
+    with pytest.raises(RunError, match=r"its network cannot be built here: .*mine") as caught:
+        load_weights(tmp_path / "w.safetensors")
+    assert "train it again" not in str(caught.value)

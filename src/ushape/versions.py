@@ -30,13 +30,14 @@ def versions(*rooms: str) -> dict[str, str]:
     return found
 
 
+@cache
+def code_once(*rooms: str) -> str:
+    """`code`, read once in a process: for the keys of what is kept in the cache."""
+    return code(rooms)
+
+
 def code(rooms: Iterable[str]) -> str:
     """A hash of the text of all modules in some rooms of this package."""
-    return _code(tuple(rooms))
-
-
-@cache
-def _code(rooms: tuple[str, ...]) -> str:
     root = Path(ushape.__file__).parent
     digest = hashlib.sha256()
     for room in rooms:

@@ -26,7 +26,7 @@ from ushape.data.classes import CODES
 from ushape.data.stain import normalise as normalised
 from ushape.errors import DataError
 from ushape.files import cache_folder, content_hash, replacing, write_text
-from ushape.versions import code
+from ushape.versions import code_once
 
 IMAGE_FOLDERS = ("rgbs_colorNormalized", "images")
 MASK_FOLDER = "masks"
@@ -311,7 +311,7 @@ def _cache_files(roi: Roi, mpp: float, normalise: str) -> tuple[Path, Path]:
 
 def cache_key(files: Iterable[Path], *how: str) -> str:
     """Of what is made of files as they are now, in a way that is told by words, by this code and this Pillow."""
-    parts = [PIL.__version__, code(("data",)), *how]
+    parts = [PIL.__version__, code_once("data"), *how]
     for path in files:
         stat = path.stat()
         parts += [str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns), str(stat.st_ctime_ns)]

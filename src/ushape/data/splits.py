@@ -93,7 +93,7 @@ def official_fold(counts: Mapping[str, Counts], grouping: Grouping, validation: 
         if not parts[part] and (part != "validation" or validation):
             of = f" (institutes {', '.join(sites)})" if sites else ""
             raise DataError(f"the official split has no {part} patient among these{of}: give a number of folds")
-    _check_classes(counts, grouping, parts["train"], "the official split")
+    _check_classes(counts, grouping, parts["train"], "the official split", "use")
     return Fold(*(tuple(parts[part]) for part in ("test", "validation", "train")))
 
 
@@ -104,12 +104,14 @@ def _site(patient: str) -> str:
     return spelt.get(site, site)
 
 
-def _check_classes(counts: Mapping[str, Counts], grouping: Grouping, train: Sequence[str], what: str) -> None:
+def _check_classes(
+    counts: Mapping[str, Counts], grouping: Grouping, train: Sequence[str], what: str, remedy: str
+) -> None:
     held, learnt = (np.sum([counts[p] for p in patients], axis=0) for patients in (list(counts), train))
     if empty := [c for c, n, h in zip(grouping.classes, learnt, held, strict=True) if h and not n]:
         raise DataError(
-            f"{what}: no training patient has a pixel of {', '.join(empty)} ({grouping.id}): use a grouping without "
-            "it, or more folds"
+            f"{what}: no training patient has a pixel of {', '.join(empty)} ({grouping.id}): {remedy} a grouping "
+            "without it"
         )
 
 
@@ -141,7 +143,7 @@ def make_folds(
         train = np.setdiff1d(rest, held_back)
         if not len(train):
             raise DataError(f"{folds} folds over {len(patients)} patients leave none to train on: use more folds")
-        _check_classes(counts, grouping, [patients[i] for i in train], f"fold {fold + 1}/{folds}")
+        _check_classes(counts, grouping, [patients[i] for i in train], f"fold {fold + 1}/{folds}", "use more folds, or")
         names = [tuple(patients[i] for i in part) for part in (test, held_back, train)]
         made.append(Fold(*names))
     return made

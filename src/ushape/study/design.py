@@ -269,7 +269,8 @@ def plan_study(
     chosen_by = search is not None or any(each.validations for each in recipes)
     made = split(counts, groups, folds, FOLD_SEED, chosen_by)
     check_folds(made)
-    if sum(bool(counts[patient].any()) for fold in made for patient in fold.test) < 2:
+    tested = sum(bool(counts[patient].any()) for fold in made for patient in fold.test)
+    if tested < 2 and any(each.any() for each in counts.values()):
         raise RunError(f"{data}: fewer than two test patients have a pixel that counts: nothing could be compared")
     for fold in made:
         sources(recipe, fold.test, fold.validation, mpp)  # no leak in any of them

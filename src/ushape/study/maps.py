@@ -21,7 +21,7 @@ from ushape.errors import RunError
 from ushape.files import read_json, write_json
 from ushape.predict.boundary import TOLERANCE, borders
 from ushape.predict.score import confusion, mean_present, mean_scores, plain
-from ushape.versions import code
+from ushape.versions import code_once
 
 SIDE = 256
 """px: side of the images that `per_image` scores, as papers do that cut ROIs into patches."""
@@ -44,7 +44,7 @@ def read_maps(
 
     RunError where a prediction is missing, damaged, or not of the size of its mask.
     """
-    cached, about = run / "maps.json", [code(("data", "predict")), tolerance, SIDE, mpp, grouping.id]
+    cached, about = run / "maps.json", [code_once("data", "predict"), tolerance, SIDE, mpp, grouping.id]
     kept = read_json(cached) if cached.exists() else None
     if not (isinstance(kept, dict) and kept.get("about") == about):
         made = {roi.name: _to_dict(_measure(run, roi, mpp, grouping, tolerance)) for roi in rois}

@@ -25,7 +25,7 @@ from ushape.predict.engine import Predictor
 from ushape.predict.ensemble import Ensemble
 from ushape.threads import Lanes
 from ushape.train.recipe import Recipe
-from ushape.versions import ROOMS, code
+from ushape.versions import ROOMS, code_once
 
 
 class Teachers:
@@ -57,7 +57,7 @@ class Teachers:
         return Ensemble([Predictor(net, *how) for net in nets])
 
     def _cache_file(self, images: Sequence[Bytes]) -> Path:
-        made_by = [code(ROOMS), torch.__version__, self.precision, self.device.type]
+        made_by = [code_once(*ROOMS), torch.__version__, self.precision, self.device.type]
         told = [*made_by, self.recipe.tta, str(self.recipe.guided)]
         digest = hashlib.sha256("\0".join([*told, *(content_hash(file) for file in self.files)]).encode())
         for image in images:

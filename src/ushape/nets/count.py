@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from torch.utils.flop_counter import flop_registry
 
 from ushape.nets.spec import Spec
 from ushape.nets.unet import Network, build, parameters
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -39,38 +41,40 @@ class Counts:
 
 def count(spec: Spec, in_channels: int, classes: int, size: int) -> Counts:
     """Counts in float32 on one image of size x size; parts that the meta device lacks are run on the CPU."""
+    return on_meta_or_cpu(lambda device: _count(spec, in_channels, classes, size, device))
+
+
+def on_meta_or_cpu(make: Callable[[str], Made]) -> Made:
+    """What `make` gives on the meta device, which computes nothing; on the CPU where a part does not know it."""
     try:
-        return _count(spec, in_channels, classes, size, "meta")
+        return make("meta")
     except (NotImplementedError, RuntimeError):
-        return _count(spec, in_channels, classes, size, "cpu")
+        return make("cpu")
 
 
 def count_size(spec: Spec, in_channels: int, classes: int, size: int) -> dict[str, int]:
     """Parameters and FLOPs alone: half the time of `count`, for tables."""
-    try:
-        net, image = _made(spec, in_channels, classes, size, "meta")
-        flops = _inference(net, image).flops
-    except (NotImplementedError, RuntimeError):
-        net, image = _made(spec, in_channels, classes, size, "cpu")
-        flops = _inference(net, image).flops
-    return {"parameters": parameters(net), "flops": flops}
+
+    def on(device: str) -> dict[str, int]:
+        net, image = _made(spec, in_channels, classes, size, device)
+        return {"parameters": parameters(net), "flops": _inference(net, image).flops}
+
+    return on_meta_or_cpu(on)
 
 
 def count_parameters(spec: Spec, in_channels: int, classes: int) -> int:
     """Trainable parameters alone: faster than `count`, for searches."""
-    try:
-        with torch.device("meta"):
+
+    def on(device: str) -> int:
+        with torch.device(device):
             return parameters(build(spec, in_channels, classes))
-    except (NotImplementedError, RuntimeError):  # as `count`
-        return parameters(build(spec, in_channels, classes))
+
+    return on_meta_or_cpu(on)
 
 
 def count_flops(spec: Spec, in_channels: int, classes: int, size: int) -> int:
     """FLOPs alone: faster than `count`, for searches."""
-    try:
-        return _inference(*_made(spec, in_channels, classes, size, "meta")).flops
-    except (NotImplementedError, RuntimeError):
-        return _inference(*_made(spec, in_channels, classes, size, "cpu")).flops
+    return on_meta_or_cpu(lambda device: _inference(*_made(spec, in_channels, classes, size, device)).flops)
 
 
 def _count(spec: Spec, in_channels: int, classes: int, size: int, device: str) -> Counts:

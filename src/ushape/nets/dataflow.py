@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ushape.errors import SpecError
+from ushape.nets.count import on_meta_or_cpu
 from ushape.nets.describe import Kind, describe
 from ushape.nets.spec import Spec
 from ushape.nets.unet import Whole, build
@@ -80,10 +81,7 @@ def flow_of(spec: Spec, in_channels: int, classes: int, size: int) -> Dataflow:
     """
     if spec.network.name == "unet":
         raise SpecError(f"{spec}: a spec of the one U has its own diagram: use ushape.nets.draw.draw")
-    try:
-        return _flow_of(spec, in_channels, classes, size, "meta")
-    except (NotImplementedError, RuntimeError):  # parts that the meta device lacks
-        return _flow_of(spec, in_channels, classes, size, "cpu")
+    return on_meta_or_cpu(lambda device: _flow_of(spec, in_channels, classes, size, device))
 
 
 def _flow_of(spec: Spec, in_channels: int, classes: int, size: int, device: str) -> Dataflow:

@@ -147,3 +147,8 @@ class StudyBars:
     def __exit__(self, *_: object) -> None:
         if self._progress:
             self._progress.stop()
+
+
+def several(count: int, thing: str) -> str:
+    """`1 fold`, `2 folds`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ushape.commands.shared import console, say
+from ushape.commands.shared import console, say, several
 
 if TYPE_CHECKING:
     from ushape.study.planning import Outlook
@@ -83,8 +83,8 @@ def power(options: argparse.Namespace) -> None:
     found = outlook(options.study, options.difference / 100, options.power)
     what = "effects" if found.of_effects else "comparisons"
     level = "5%" if found.contrasts == 1 else f"5% / {found.contrasts} {what}, to be safe under Holm"
-    folds = f"{found.folds} fold{'s' * (found.folds > 1)}"
-    size = f"{found.patients} patients, {folds}, {found.seeds} seed{'s' * (found.seeds > 1)}"
+    folds = several(found.folds, "fold")
+    size = f"{found.patients} patients, {folds}, {several(found.seeds, 'seed')}"
     of = "effects on pooled macro Dice" if found.of_effects else "pooled macro Dice against the first arm"
     say(f"{of}; two-sided test at {level}")
     if found.parts is None or found.chance is None:

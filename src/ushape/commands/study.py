@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ushape.commands.shared import Bar, StudyBars, check_mpp, print_scores, read_recipe, say
+from ushape.commands.shared import Bar, StudyBars, check_mpp, print_scores, read_recipe, say, several
 from ushape.errors import RunError
 
 if TYPE_CHECKING:
@@ -121,17 +121,13 @@ def ablate(options: argparse.Namespace) -> None:
         for spec, arm in zip(specs, design.arms, strict=True):
             print(f"{spec.name}  ({', '.join(f for f in design.factors if f in arm) or 'nothing on'})")
         resolution = f"resolution {design.resolution}" if design.resolution else "nothing aliased"
-        folds = "the official split" if options.folds == "official" else _several(options.folds, "fold")
-        print(f"{len(specs)} arms, {folds}, {_several(options.seeds, 'seed')}; {resolution}")
+        folds = "the official split" if options.folds == "official" else several(options.folds, "fold")
+        print(f"{len(specs)} arms, {folds}, {several(options.seeds, 'seed')}; {resolution}")
         for effect in design.effects:
             for sign, factors in effect.aliases:
                 print(f"{effect.name} is seen together with {'-' if sign < 0 else '+'} {' x '.join(factors)}")
         return
     run_arms(options, specs, design, base)
-
-
-def _several(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def report(options: argparse.Namespace) -> None:

@@ -30,7 +30,9 @@ from ushape.nets import plugin, registry
 from ushape.nets.registry import modifications
 from ushape.nets.unet import build
 from ushape.nets.weights import load_weights, save_weights, weights_file
+from ushape.predict import engine, engines
 from ushape.predict.score import scores
+from ushape.predict.turns import TTA, View, turn
 from ushape.train import loop
 
 SPEC, OTHER = "unet[width=4,levels=3]", "unet[width=4,levels=3]+residual"
@@ -218,6 +220,7 @@ def test_training_on_a_fold_scores_its_test_patients(trained: Path):
     assert len(tested) == 2
     assert len(about["validated_on"]) == 1
     assert not tested & {*about["trained_on"], *about["validated_on"]}
+    assert not {*about["trained_on"]} & {*about["validated_on"]}
     assert len({*tested, *about["trained_on"], *about["validated_on"]}) == 6
 
 
@@ -644,6 +647,21 @@ def test_evaluation_of_a_run_agrees_with_its_own_scores(run: Run, trained: Path,
         own = scores(np.array(entry["confusion"]), CLASSES)
         assert each[name]["accuracy"] == own["accuracy"]
         assert each[name]["dice"] == own["dice"]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_the_augmentation_asked_for_is_the_one_that_is_used(
+    run: Run, trained: Path, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    seen: list[View] = []
+    for module in (engine, engines.base):
+        monkeypatch.setattr(module, "turn", lambda x, view, *more: seen.append(view) or turn(x, view, *more))
+    words = {
+        "evaluate": ["evaluate", trained, "--data", phantom, "--threads", 1],
+        "predict": ["predict", trained, image_of(phantom), "--out", tmp_path / "out", "--tissue", "all", *TORCH],
+    }[command]
+    assert run(*words, "--tta", "d4").code == 0
+    assert set(seen) == set(TTA["d4"])
 
 
 def test_weights_saved_by_hand_are_evaluated(run: Run, phantom: Path, tmp_path: Path):

@@ -14,9 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
+from ushape.data.classes import grouping
 from ushape.data.phantom import write_phantom
+from ushape.data.rois import find_rois, open_pixels
+from ushape.data.splits import class_counts, split
 from ushape.files import read_yaml
 from ushape.study import pool
+from ushape.study.design import FOLD_SEED
 from ushape.threads import Lanes
 from ushape.train.loop import train
 from ushape.train.run import read_run
@@ -192,6 +196,12 @@ def test_the_same_tissue_under_two_names_stops_a_study_and_is_listed_by_the_chec
     words[words.index("--folds") + 1] = "5"
     refused(run(*words), "PHAN-P1-0000", "PHAN-P9-0009", "look like the same tissue", "remove one of them")
     assert not (tmp_path / "study").exists()
+    counts = class_counts([open_pixels(roi, 1.2, "stain") for roi in find_rois(data)], grouping("bcss-5"))
+    folds = split(counts, grouping("bcss-5"), 5, FOLD_SEED, False)
+    (apart,) = (k for k, each in enumerate(folds, 1) if "PHAN-P9-0009" in each.test)
+    fold = ["train", "unet[width=4,levels=2]", "--data", data, "--fold", f"{apart}/5", "--out", tmp_path / "run"]
+    refused(run(*fold, "--set", "steps=1"), "PHAN-P1-0000", "PHAN-P9-0009", "look like the same tissue")
+    assert not (tmp_path / "run").exists()
     listed = run("data", "check", data)
     assert listed.code == 2
     assert "PHAN-P9-0009-DX1_xmin0_ymin0_MPP-1.2000.png: looks like the same tissue as PHAN-P1-0000" in listed.out

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ushape.data import images
 from ushape.data.augment import CropSettings
 from ushape.data.images import ImageCrops, Picture, find_images, fingerprint, open_images
 from ushape.data.stain import normalise
@@ -70,6 +71,30 @@ def test_crops_are_pure_and_take_their_map_with_them(tiles: Path) -> None:
         assert light.tobytes() == again[0].tobytes()
         np.testing.assert_allclose(amounts, np.rint(light * 255)[..., [0, 1, 2, 0, 1]], atol=1)
     assert ImageCrops(pictures, images, settings, 5).draw(0, 0)[1] is None
+
+
+def test_small_images_are_mirrored_for_teachers_and_cut_to_what_there_is_without() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 52, 3), np.uint8)
+    picture = [Picture("TCGA-A1-A0SA-DX1_1", Path("a.png"), 1.2)]
+    settings = CropSettings(48, 0.0, 0.0, 0.5)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "change", lambda window, maps, *_: seen.append((window, maps)) or (window, maps))
+        for maps in ([image], None):
+            crops = ImageCrops(picture, [image], settings, 0, maps)
+            for step in range(40):
+                crops.draw(step, 0)
+    taught, alone = seen[:40], seen[40:]
+    beyond = [window for window, _ in taught if len(window) > 52]
+    assert len(beyond) > 5
+    assert any(len(window) < 40 for window, _ in taught)
+    whole = np.pad(image, [(38, 38), (38, 38), (0, 0)], "reflect")
+    for window, (amounts,) in taught:
+        assert np.array_equal(window, amounts)
+        side, (rows, columns) = len(window), (whole.shape[0], whole.shape[1])
+        places = np.ndindex(rows - side + 1, columns - side + 1)
+        assert any(np.array_equal(whole[y : y + side, x : x + side], window) for y, x in places)
+    assert max(len(window) for window, _ in alone) == 40
 
 
 def test_an_image_smaller_than_the_zooms_smallest_window_is_refused(tiles: Path) -> None:

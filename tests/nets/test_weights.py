@@ -23,6 +23,10 @@ from ushape.nets.weights import (
     shipped,
     weights_file,
 )
+from ushape.predict.invented import invented_tissue
+
+SAID = (0.5303, 0.3798, 0.0171, 0.0157, 0.0571)
+"""What `bcss-demo` makes of a tile of invented tissue: mean probabilities, computed once."""
 
 ABOUT = {"mpp": 1.2, "trained_on": ["one"]}
 
@@ -78,6 +82,14 @@ def test_shipped_networks_load_by_name_and_have_a_card(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     Path("bcss-demo").mkdir()  # a run of this name comes first
     assert weights_file(Path("bcss-demo")) == Path("bcss-demo/weights.safetensors")
+
+
+def test_the_shipped_network_says_what_it_said() -> None:
+    light = torch.from_numpy(invented_tissue(128))[None].float() / 255
+    with torch.no_grad():
+        scores = load_weights(Path("bcss-demo")).net.eval()(as_input(light))
+    means = scores.softmax(1).mean((0, 2, 3))
+    torch.testing.assert_close(means, torch.tensor(SAID), atol=2e-3, rtol=0)
 
 
 def test_what_is_not_there_or_not_ours_is_refused(tmp_path: Path) -> None:

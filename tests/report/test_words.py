@@ -47,12 +47,30 @@ def test_absences(study: Study) -> None:
 def test_limits_name_few_patients_seeds_and_arms(study: Study) -> None:
     one = " ".join(words.limits(read(study() / "results.json")))
     assert "fewer than about 20 patients" in one
+    assert "chosen by scores of these patients has too good a score" in one
     assert "One seed" in one
     assert "arms were compared" not in one
     more = " ".join(words.limits(read(study(arms=3, seeds=(0, 1), rois=2) / "results.json")))
     assert "2 seeds" in more
     assert "2 arms were compared" in more
     assert "none larger than 1 point" in more
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("teacher", "study/arm", "share teachers: their luck is in no interval"),
+        ("pretrained", "first", "share the weights that arms began with: their luck is in no interval"),
+        ("pretrained", "auto", ""),
+    ],
+)
+def test_what_all_seeds_share_is_told(study: Study, key: str, value: str, told: str) -> None:
+    def edit(results: Raw) -> None:
+        results["arms"][1]["changes"][key] = value
+
+    made = " ".join(words.limits(read(study(edit=edit) / "results.json")))
+    assert told in made
+    assert ("share" in made) == bool(told)
 
 
 def test_limits_hold_what_the_data_s_checks_found(study: Study) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,21 @@ def test_a_study_scores_each_patient_by_the_run_that_held_them_out(finished: Pat
             for j, q in enumerate(patients)
         )
     assert shared_patients(arms) == patients
+
+
+def test_an_arm_of_a_study_is_scored_as_in_its_study(finished: Path, patients: list[str]) -> None:
+    first, second = read_study(finished).arms
+    both = find_arms([finished], patients)
+    (alone,) = find_arms([finished / second], patients)
+    assert (alone.name, alone.seeds) == (both[1].name, both[1].seeds)
+    assert [arm.name for arm in find_arms([finished / second, finished / first], patients)] == [
+        both[1].name,
+        both[0].name,
+    ]
+    with pytest.raises(RunError, match=rf"{re.escape(second)}: is named twice"):
+        find_arms([finished, finished / second], patients)
+    with pytest.raises(RunError, match=rf"pictures: is no arm of .*: give one of {first}, {re.escape(second)}"):
+        find_arms([finished / "pictures"], patients)
 
 
 def test_a_run_of_a_study_that_saw_a_test_patient_is_refused(

@@ -12,12 +12,16 @@ import pytest
 from ushape.data.rois import Roi
 from ushape.data.splits import Fold
 from ushape.nets.spec import parse
+from ushape.study import inference
 from ushape.study.design import Arm, Study
 from ushape.study.inference import Evidence, Inference
 from ushape.study.statistics import (
+    AGGREGATIONS,
+    METRICS,
     bayesian_signed_rank,
     benjamini_hochberg,
     critical_difference,
+    holm,
     patient_differences,
     patient_scores,
     permutation_p,
@@ -71,6 +75,17 @@ def test_a_gain_is_better_nothing_is_equivalent_and_noise_stays_open(made: Infer
     assert noise["low"] < 0 < noise["high"]
     strict = Inference(study(margin=0.0001), evidence(study()), ROIS)
     assert rows_of(strict.comparisons(), "accuracy", "pooled")[1]["verdict"] == "unresolved"
+
+
+def test_verdicts_are_those_of_p_corrected_for_all_arms(made: Inference, monkeypatch: pytest.MonkeyPatch):
+    for metric in METRICS:
+        for aggregation in AGGREGATIONS:
+            rows = rows_of(made.comparisons(), metric, aggregation)
+            assert [row["p_holm"] for row in rows] == pytest.approx(holm([row["p"] for row in rows]), rel=1e-5)
+    assert any(row["p_holm"] > row["p"] for row in made.comparisons())
+    monkeypatch.setattr(inference, "holm", lambda found: np.ones(len(found)))
+    better, _, nothing = rows_of(made.comparisons(), "accuracy", "pooled")
+    assert (better["verdict"], nothing["verdict"]) == ("unresolved", "equivalent")
 
 
 def test_tests_are_those_of_the_patients_own_differences(made: Inference):

@@ -19,9 +19,11 @@ from ushape.data.rois import find_rois
 from ushape.errors import RunError
 from ushape.files import read_json, read_yaml, write_json
 from ushape.nets.unet import build, parameters
-from ushape.predict.score import confusion, scores
+from ushape.predict.calibration import Calibration
+from ushape.predict.score import confusion, plain, scores
 from ushape.report.formats import write_report
 from ushape.study.folder import read_study
+from ushape.study.maps import read_maps, summarise
 from ushape.study.results import write_results
 from ushape.study.statistics import paired_difference
 from ushape.study.status import read_status
@@ -151,6 +153,23 @@ def test_scores_are_those_of_the_predictions_against_the_masks(finished: Path, r
             own = scores(found[0][name], grouping("bcss-5").classes)
             shown = roi["arms"][arm["name"]]
             assert {k: shown[k] for k in ("macro_dice", "accuracy", "dice")} == {k: own[k] for k in shown if k in own}
+
+
+def test_calibration_and_borders_are_those_of_all_runs(finished: Path, results: dict[str, Any]):
+    study, groups = read_study(finished), grouping("bcss-5")
+    for arm in results["arms"]:
+        runs = [run for run in study.runs() if run[0] == arm["folder"]]
+        folders = [(finished / study.run_folder(*run), study.tested(run[1])) for run in runs]
+        entries = [entry for f, _ in folders for entry in read_json(f / "rois.json").values()]
+        first, *more = [Calibration.from_dict(entry["calibration"]) for entry in entries]
+        sure, measures = sum(more, first), arm["measures"]
+        assert measures["calibration"] == {"error": plain(sure.error)} | sure.to_dict()
+        tolerance = measures["surface_dice"]["tolerance_um"]
+        read = [read_maps(f, rois, study.recipe.mpp, groups, tolerance) for f, rois in folders]
+        maps = [each for found in read for each in found.values()]
+        assert len(maps) == 2 * len(results["rois"])
+        made = summarise(maps, groups.classes, tolerance)
+        assert {key: measures[key] for key in made} == made
 
 
 def test_every_counted_pixel_of_every_mask_is_in_the_confusion(results: dict[str, Any], finished: Path):

@@ -86,6 +86,26 @@ def test_a_degraded_roi_is_normalised_and_predicted_on_the_grid_of_its_truth(swe
     assert any(not np.array_equal(small[1][r.name], made[1][r.name]) for r in sweep.rois)
 
 
+@pytest.mark.parametrize(("asked", "used"), [("d4", "d4"), (None, "flips")])
+def test_the_augmentation_is_the_one_asked_for_else_the_recipes(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, used: str
+) -> None:
+    network = load_weights(sweep.arms[0].files[0])
+    save_weights(tmp_path / "weights.safetensors", network.net, network.about | {"tta": "flips"})
+    arm = replace(sweep.arms[0], seeds=(dict.fromkeys(sweep.arms[0].seeds[0], tmp_path / "weights.safetensors"),))
+    seen: list[str] = []
+    make = robustness.Predictor
+
+    def watched(*given: object) -> Predictor:
+        seen.append(str(given[4]))
+        return make(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(robustness, "Predictor", watched)
+    with Lanes(1) as lanes:
+        robustness.count(arm, None, sweep.rois[:1], grouping("bcss-5"), asked, lanes, CPU)
+    assert seen == [used]
+
+
 def test_what_was_counted_is_not_counted_again(
     sweep: Sweep, done: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,6 +204,16 @@ def test_a_class_that_is_nowhere_is_left_out(kind: tuple[str, str]):
     assert difference(*wide, kind) == difference(one, other, kind)
 
 
+def test_a_class_that_only_an_arm_invents_counts_as_in_the_score_shown():
+    arm, baseline = matrices(0), matrices(1)
+    for each in (arm, baseline):
+        each[..., 2, :] = 0  # no patient has the third class
+    baseline[..., 2] = 0  # and the baseline never gives it
+    found = difference(arm, baseline, ("macro_dice", "pooled")).difference
+    assert found == pytest.approx(float(macro_dice(arm.sum((0, 1))) - macro_dice(baseline.sum((0, 1)))))
+    assert arm[..., 2].sum() > 0
+
+
 def test_a_class_that_one_patient_alone_holds_gives_a_finite_interval():
     one, other = matrices(0), matrices(1, skill=0.6)
     for each in (one, other):

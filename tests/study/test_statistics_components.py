@@ -71,6 +71,20 @@ def test_mean_squares_in_folds_are_those_of_statsmodels():
     assert components(values, folds).rest == pytest.approx(squares["Residual"])
 
 
+def test_folds_of_unequal_size_weigh_by_their_patients():
+    values = np.random.default_rng(0).normal(size=(3, 10)) + np.array([[0.0, 9], [4, 0], [9, 5]])[:, [0] * 2 + [1] * 8]
+    folds = np.array([0] * 2 + [1] * 8)
+    first, second = (values[:, folds == f].mean(1).var(ddof=1) for f in (0, 1))
+    runs = 0.2**2 * first / 3 + 0.8**2 * second / 3  # of the mean of 3 seeds
+    centred = values - values.mean(0)
+    for f in (0, 1):
+        centred[:, folds == f] -= centred[:, folds == f].mean(1, keepdims=True)
+    rest = (centred**2).sum() / (2 * 8) / 10 / 3
+    found = uncertainty(values, folds)
+    assert found.seed == pytest.approx(runs - rest)
+    assert found.seed_freedom == pytest.approx(2 * (4 + 64) ** 2 / (4**2 + 64**2))
+
+
 @pytest.mark.parametrize(("folds", "each"), [(1, 12), (4, 3)])
 def test_components_are_right_on_average(folds: int, each: int):
     rng, sds = np.random.default_rng(2), (1.0, 0.8, 0.6)

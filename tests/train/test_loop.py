@@ -139,6 +139,15 @@ def test_each_ingredient_trains_alike_on_one_and_two_lanes_and_changes_the_weigh
     assert not same_tensors(one, fit(tmp_path / "without", **given))
 
 
+def test_the_loss_gets_the_recipes_weights_in_their_places(tmp_path: Path, fit: Train, monkeypatch: pytest.MonkeyPatch):
+    given, compute = [], loop.segmentation_loss
+    monkeypatch.setattr(loop, "segmentation_loss", lambda s, y, *more: given.append(more) or compute(s, y, *more))
+    fit(tmp_path / "run", steps=1, validations=1, dice=0.7, focal=2.0, smoothing=0.2, class_weight=0.5, prior=0.0)
+    dice, focal, smoothing, weights_, shift = given[0]
+    assert (dice, focal, smoothing, shift) == (0.7, 2.0, 0.2, None)
+    assert len(weights_) == 5
+
+
 def test_shards_share_one_optimisation_step(tmp_path: Path, fit: Train):
     spec = "unet[width=4,levels=3,norm=none]"  # with a batch norm each shard has statistics of its own
     made = [fit(tmp_path / str(n), 1, spec, shards=n, steps=1, validations=1, precision="float32", dice=0.0,
@@ -202,6 +211,37 @@ def test_the_weights_kept_score_what_the_validation_log_says(plan: RunPlan, refe
         pixels = [open_pixels(roi, plan.recipe.mpp, plan.recipe.normalise) for roi in plan.validation]
         matrices = [each.confusion for each in evaluate(predictor, pixels, grouping("bcss-5"))]
     assert float(macro_dice(np.sum(matrices, axis=0))) == pytest.approx(max(log["macro_dice"]), abs=1e-6)
+
+
+def test_validation_patients_are_scored_together(tmp_path: Path, plan: RunPlan):
+    two = replace(plan, validation=plan.train[:2], train=plan.train[2:], test=())
+    two = replace(two, recipe=replace(two.recipe, steps=6, validations=1))
+    open_run(tmp_path / "run", two)
+    with Lanes(1) as lanes:
+        train(two, tmp_path / "run", lanes, CPU)
+        predictor = Predictor(load_weights(tmp_path / "run").net, CPU, pick_precision("auto", CPU), lanes)
+        pixels = [open_pixels(roi, two.recipe.mpp, two.recipe.normalise) for roi in two.validation]
+        matrices = [each.confusion for each in evaluate(predictor, pixels, grouping("bcss-5"))]
+    (told,) = read_log(tmp_path / "run" / "validation.csv")["macro_dice"]
+    pooled = float(macro_dice(np.sum(matrices, axis=0)))
+    assert told == pytest.approx(pooled, abs=1e-6)
+    for other in (np.mean(macro_dice(np.stack(matrices))), macro_dice(matrices[0])):
+        assert abs(other - pooled) > 1e-4
+
+
+def test_the_best_look_so_far_survives_an_interruption(tmp_path: Path, fit: Train, monkeypatch: pytest.MonkeyPatch):
+    told = iter([0.5, 0.1, 0.2, 0.3])
+    monkeypatch.setattr(loop, "macro_dice", lambda _: next(told, 0.0))
+
+    def stop(step: int, loss: float) -> None:
+        if step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "run", steps=8, more={"progress": stop})
+    assert read_log(tmp_path / "run" / "validation.csv")["macro_dice"][0] == 0.5
+    fit(tmp_path / "run", steps=8)
+    assert load_weights(tmp_path / "run").about["chosen_step"] == 5
 
 
 def test_without_validation_the_last_weights_are_kept(tmp_path: Path, plan: RunPlan):

@@ -124,6 +124,26 @@ def test_keys_are_checked(values: dict[str, Any], told: str):
         make_pretrain_recipe(values)
 
 
+@pytest.mark.parametrize(("start", "same"), [("auto", True), ("none", False)])
+def test_an_encoder_goes_on_from_imagenet(tmp_path: Path, phantom: Path, start: str, same: bool):
+    spec = parse("unet[widths=4-4-8,depth=1,encoder=efficientnet-lite]")
+    recipe = replace(RECIPE, steps=1, rate=1e-7, warmup=0.0, ema=0.0, pretrained=start)
+    with Lanes(1) as pool:
+        pretrain(spec, find_images(phantom)[:1], tmp_path / "run", recipe, 0, pool, CPU)
+    made = load_tensors(tmp_path / "run" / "weights.safetensors")[0]
+    imagenet = build(spec, 3, 3, 0, "imagenet").state_dict()
+    kernels = [name for name, value in imagenet.items() if name.startswith("encoder.") and value.ndim == 4]
+    assert kernels
+    assert all(torch.allclose(made[name], imagenet[name], atol=1e-6) for name in kernels) == same
+
+
+def test_imagenet_where_there_is_none_is_refused(tmp_path: Path, phantom: Path):
+    recipe = replace(RECIPE, pretrained="imagenet")
+    with Lanes(1) as pool, pytest.raises(RecipeError, match="pretrained=imagenet has no effect on unet"):
+        pretrain(parse(SPEC), find_images(phantom)[:1], tmp_path / "run", recipe, 0, pool, CPU)
+    assert not (tmp_path / "run").exists()
+
+
 # -- starting from it ------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +251,24 @@ def test_a_validation_patient_on_whom_the_weights_were_chosen_stops_nothing(
     about = {"trained_on": [], "validated_on": plan.patients("validation")}
     save_weights(tmp_path / "chosen.safetensors", load_weights_of(pretrained), about)
     open_run(tmp_path / "run", of(plan, tmp_path / "chosen.safetensors"))
+
+
+def test_a_test_patient_on_whom_the_weights_were_chosen_stops_a_run(tmp_path: Path, plan: RunPlan, pretrained: Path):
+    about = {"trained_on": [], "validated_on": plan.patients("test")}
+    save_weights(tmp_path / "chosen.safetensors", load_weights_of(pretrained), about)
+    with pytest.raises(RunError, match=rf"{plan.patients('test')[0]}, whom this run is tested on .*: a leak"):
+        open_run(tmp_path / "run", of(plan, tmp_path / "chosen.safetensors"))
+
+
+def test_a_run_remembers_on_whom_its_first_weights_were_chosen(tmp_path: Path, plan: RunPlan, pretrained: Path):
+    file = tmp_path / "chosen.safetensors"
+    save_weights(file, load_weights_of(pretrained), {"trained_on": ["PHAN-X1-0001"], "validated_on": ["PHAN-Y1-0001"]})
+    made = replace(of(plan, file), train=plan.train[:1], test=())
+    with Lanes(1) as lanes:
+        train(made, tmp_path / "run", lanes, CPU)
+    about = load_weights(tmp_path / "run").about
+    assert about["trained_on"] == sorted([*made.patients("train"), "PHAN-X1-0001"])
+    assert about["validated_on"] == sorted([*made.patients("validation"), "PHAN-Y1-0001"])
 
 
 @pytest.mark.parametrize("spelt", [str.lower, lambda name: name.replace("0", "O")])

@@ -19,7 +19,7 @@ from ushape.data.rois import open_pixels
 from ushape.errors import DataError, RecipeError, RunError
 from ushape.files import read_yaml
 from ushape.nets.device import pick_precision
-from ushape.nets.weights import load_tensors, load_weights
+from ushape.nets.weights import load_tensors, load_weights, save_weights
 from ushape.predict.engine import Predictor
 from ushape.threads import Lanes
 from ushape.train import teaching
@@ -246,6 +246,20 @@ def test_a_crop_without_a_mask_has_no_labels_but_a_lesson(
         torch.testing.assert_close(lesson.sum(1), torch.ones(2, 48, 48))
 
 
-def test_images_of_a_test_patient_are_a_leak(tmp_path: Path, short: RunPlan, arm: Path, phantom: Path):
-    with pytest.raises(DataError, match=r"has images of patient .* a leak; move their images away"):
-        open_run(tmp_path / "run", taught(short, arm, unlabelled=str(phantom), unlabelled_share=0.5))
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_images_of_a_patient_of_the_run_are_a_leak(tmp_path: Path, short: RunPlan, arm: Path, part: str):
+    (tmp_path / "loose").mkdir()
+    (roi,) = getattr(short, part)
+    shutil.copy(roi.image, tmp_path / "loose")
+    with pytest.raises(DataError, match=rf"has images of patient {roi.patient}, .* a leak; move their images away"):
+        open_run(tmp_path / "run", taught(short, arm, unlabelled=str(tmp_path / "loose"), unlabelled_share=0.5))
+
+
+def test_a_network_remembers_whom_its_teachers_know(tmp_path: Path, short: RunPlan, arm: Path):
+    given = load_weights(arm / "fold1-seed1")
+    knows = given.about | {"trained_on": ["PHAN-X1-0001"], "validated_on": ["PHAN-Y1-0001"]}
+    (tmp_path / "teacher").mkdir()
+    save_weights(tmp_path / "teacher" / "weights.safetensors", given.net, knows)
+    about = load_weights(fit(tmp_path / "run", taught(short, tmp_path / "teacher"))).about
+    assert about["trained_on"] == sorted([*short.patients("train"), "PHAN-X1-0001"])
+    assert about["validated_on"] == sorted([*short.patients("validation"), "PHAN-Y1-0001"])

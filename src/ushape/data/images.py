@@ -140,8 +140,10 @@ def _cache_file(pictures: list[Picture], mpp: float, normalise: str) -> Path:
 class ImageCrops:
     """Crops of images without masks: a patient, an image of that patient, a place, each at random.
 
-    `maps`: for each image amounts, uint8 [H, W, C], that are cropped and changed with it. DataError where an image is
-    smaller than the smallest window of the zoom.
+    `maps`: for each image amounts, uint8 [H, W, C], that are cropped and changed with it. With them an image smaller
+    than a window is mirrored beyond its border, so that crops are of all sizes; without, windows are no larger than the
+    image, as what is to be restored must not be seen beside. DataError where an image is smaller than the smallest
+    window of the zoom.
     """
 
     def __init__(
@@ -170,9 +172,18 @@ class ImageCrops:
         images = self._of[rng.integers(len(self._of))]
         number = images[rng.integers(len(images))]
         height, width = self.images[number].shape[:2]
-        side = min(draw_side(self.settings, rng), height, width)
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        window = np.s_[top : top + side, left : left + side]
-        maps = [] if self.maps is None else [self.maps[number][window]]
-        light, changed = change(self.images[number][window], maps, self.settings, rng, at)
+        side = draw_side(self.settings, rng)
+        if self.maps is None:
+            side = min(side, height, width)
+        top, left = (int(rng.integers(min(0, n - side), max(0, n - side) + 1)) for n in (height, width))
+        maps = [] if self.maps is None else [_mirrored(self.maps[number], top, left, side)]
+        light, changed = change(_mirrored(self.images[number], top, left, side), maps, self.settings, rng, at)
         return light, changed[0] if changed else None
+
+
+def _mirrored(image: Bytes, top: int, left: int, side: int) -> Bytes:
+    """The window of an image [H, W, C] with this corner, [side, side, C]; what lies beyond its border is mirrored."""
+    height, width = image.shape[:2]
+    inside = image[max(top, 0) : top + side, max(left, 0) : left + side]
+    beyond = [(max(-start, 0), max(start + side - length, 0)) for start, length in ((top, height), (left, width))]
+    return inside if not any(map(any, beyond)) else np.pad(inside, [*beyond, (0, 0)], "reflect")

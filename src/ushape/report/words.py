@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from ushape.report.numbers import count, points, signed
+from ushape.report.numbers import count, listed, points, signed
 from ushape.report.results import Effect, Results
 from ushape.report.verdicts import caution
 
@@ -93,8 +93,10 @@ def limits(results: Results) -> list[str]:
         return ["One arm alone: nothing was compared.", *found]
     patients, arms = results.comparisons[0].patients, len(results.arms) - 1
     told = [
-        f"The interval covers the luck of which {count(patients, 'patient')} were drawn, from one cohort, and "
-        "says nothing of other scanners, stains or annotators."
+        f"The interval covers the luck of which {count(patients, 'patient')} were tested, from one cohort. It says "
+        "nothing of other scanners, stains or annotators, nor of networks that learn from other patients than these "
+        "folds gave them.",
+        "An arm that was itself chosen by scores of these patients has too good a score: confirm it on others.",
     ]
     if patients < 20:
         told.append("With fewer than about 20 patients its width is itself uncertain.")
@@ -110,9 +112,23 @@ def limits(results: Results) -> list[str]:
             f"{what} at the level that one alone would have. Over several scores that chance adds up, and p of "
             "equivalence is not adjusted: what pooled macro Dice says is the study's answer, other scores are hints."
         )
+    told += _shared(results)
     if results.tuning:
         told.append("The luck of the search for a learning rate, one for each arm and fold, is in no interval.")
     told.append(f"“No difference” means none larger than {points(results.margin)}, not none at all.")
     if results.ranks:
         told.append("Ranks and the tests on patients take the trained networks as they are: luck of a run counts.")
     return told + found
+
+
+def _shared(results: Results) -> list[str]:
+    """A sentence where runs learn from, or begin with, networks of other trainings."""
+
+    def told(key: str, own: tuple[object, ...]) -> bool:
+        return any(arm.changes.get(key, results.recipe.get(key)) not in own for arm in results.arms)
+
+    taught, began = told("teacher", (None, "none")), told("pretrained", (None, "none", "auto", "imagenet"))
+    who = ["teachers"] * taught + ["the weights that arms began with"] * began
+    if not who:
+        return []
+    return [f"All seeds of a fold share {listed(who)}: their luck is in no interval, their training in no time."]

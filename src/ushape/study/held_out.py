@@ -44,16 +44,20 @@ class Arm:
 def find_arms(paths: Sequence[Path], patients: Collection[str]) -> list[Arm]:
     """The arms of studies, and the networks of runs and weights, each with those of `patients` that it may score.
 
-    RunError where a path is neither or named twice, a study is not finished, a run of a study saw a patient of its own
-    test set, or an arm has seen every patient.
+    A path is a study's folder, that of one arm in it, a run's, or a file of weights. RunError where it is none of these
+    or named twice, a study is not finished, a run of a study saw a patient of its own test set, or an arm has seen
+    every patient.
     """
     resolved = [path.resolve() for path in paths]
     for path in paths:
-        if resolved.count(path.resolve()) > 1:
+        if resolved.count(path.resolve()) > 1 or (_is_arm(path) and path.resolve().parent in resolved):
             raise RunError(f"{path}: is named twice: name it once")
     arms: list[Arm] = []
     for path in paths:
-        found = _of_study(path, patients) if (path / "study.yaml").exists() else [_alone(path, patients)]
+        if (path / "study.yaml").exists():
+            found = _of_study(path, patients)
+        else:
+            found = _of_study(path.parent, patients, path.name) if _is_arm(path) else [_alone(path, patients)]
         if not found[0].seeds[0]:
             raise RunError(
                 f"{path}: every patient of the data was in its training or validation set, or is not of this study: "
@@ -71,10 +75,18 @@ def shared_patients(arms: Sequence[Arm]) -> list[str]:
     return sorted(shared)
 
 
-def _of_study(folder: Path, patients: Collection[str]) -> list[Arm]:
+def _is_arm(path: Path) -> bool:
+    """Whether it is the folder of one arm of a study."""
+    return (path.parent / "study.yaml").exists() and path.is_dir() and not (path / "run.yaml").exists()
+
+
+def _of_study(folder: Path, patients: Collection[str], only: str | None = None) -> list[Arm]:
+    """The arms of a study, or the one whose folder in it is called `only`."""
     load_copies(folder)
     study = read_study(folder)
-    places = {run: folder / study.run_folder(*run) for run in study.runs()}
+    if only is not None and only not in study.arms:
+        raise RunError(f"{folder / only}: is no arm of {folder}: give one of {', '.join(study.arms)}")
+    places = {run: folder / study.run_folder(*run) for run in study.runs() if only in (None, run[0])}
     missing = [place for place in places.values() if not is_finished(place)]
     if missing:
         raise RunError(f"{folder}: {len(missing)} runs are not finished ({missing[0].name}): run `ushape study resume`")
@@ -88,6 +100,7 @@ def _of_study(folder: Path, patients: Collection[str]) -> list[Arm]:
     return [
         Arm(given.name, folder, tuple(seeds[arm, seed] for seed in range(study.seeds)))
         for arm, given in study.arms.items()
+        if only in (None, arm)
     ]
 
 

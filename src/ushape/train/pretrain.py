@@ -29,7 +29,6 @@ from ushape.locks import holding
 from ushape.nets.device import Precision, training_precision
 from ushape.nets.plugin import hashes
 from ushape.nets.spec import Spec
-from ushape.nets.unet import build
 from ushape.nets.weights import PRETRAINING, as_input, save_weights
 from ushape.threads import Lanes
 from ushape.train.fitting import Fitting
@@ -37,6 +36,7 @@ from ushape.train.places import STATE
 from ushape.train.recipe import BOUNDS, check_bounds, check_shards, check_values
 from ushape.train.run import claim
 from ushape.train.schedule import Schedule
+from ushape.train.start import check_start, start_network
 from ushape.train.steps import Progress, take_steps
 from ushape.versions import versions
 
@@ -48,7 +48,7 @@ _HIDE = 2
 class PretrainRecipe:
     """How a network is pretrained. `hidden`: share of a crop's blocks that are hidden; `block`: their side in px.
 
-    All other keys are those of `ushape.train.recipe.Recipe`.
+    All other keys are those of `ushape.train.recipe.Recipe`; `pretrained` takes no path.
     """
 
     mpp: float = 1.2
@@ -58,6 +58,7 @@ class PretrainRecipe:
     scale: float = 0.5
     sharpness: float = 0.0
     elastic: float = 0.0
+    pretrained: Literal["auto", "imagenet", "none"] = "auto"
     hidden: float = 0.5
     block: int = 16
     steps: int = 800
@@ -98,11 +99,13 @@ def pretrain(
 ) -> None:
     """Pretrain into `folder`, going on from the state found there; writes pretrain.yaml, log.csv, weights.safetensors.
 
-    RunError where the folder is another's, the loss is not finite or the disk is full; SpecError where the network
-    scores a smaller area than the image; DataError where an image is too small or damaged.
+    RunError where the folder is another's, the loss is not finite or the disk is full; RecipeError where ImageNet's
+    weights are asked for and the network has none; SpecError where it scores a smaller area than the image; DataError
+    where an image is too small or damaged.
     """
     recipe = replace(recipe, precision=training_precision(recipe.precision, device))
-    net = build(spec, 3, 3, check_seed(seed))
+    check_start([(spec, recipe)])
+    net = start_network(spec, recipe, 3, check_seed(seed))
     if net.shrink:
         raise SpecError(f"{spec.name}: pretraining needs an image of the crop's size: use padding=same")
     images = open_images(pictures, recipe.mpp, recipe.normalise)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -16,7 +17,14 @@ from ushape.nets.weights import start_from
 from ushape.train.recipe import WORDS, Recipe
 
 
-def start_network(spec: Spec, recipe: Recipe, classes: int, seed: int | None = None) -> Network:
+class Begun(Protocol):
+    """What a recipe says of the weights that a network starts from."""
+
+    @property
+    def pretrained(self) -> str: ...
+
+
+def start_network(spec: Spec, recipe: Begun, classes: int, seed: int | None = None) -> Network:
     """The network of a spec with the weights that the recipe's `pretrained` gives it; the head's are always random.
 
     ImageNet weights are for encoders that have some. SpecError or RunError where there are no such weights, or none
@@ -61,12 +69,7 @@ def check_trainable(arms: Sequence[tuple[Spec, Recipe]], classes: int) -> None:
                 net(torch.zeros(2, 3, max(64, net.multiple), max(64, net.multiple)))
         if net.shrink:
             raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
-    asked = [(spec, recipe) for spec, recipe in arms if recipe.pretrained == "imagenet"]
-    if asked and all(effective(*arm).pretrained == "none" for arm in asked):
-        raise RecipeError(
-            f"recipe: pretrained=imagenet has no effect on {asked[0][0].name}: give a spec with "
-            "encoder=efficientnet-lite or encoder=timm:NAME, or leave it out"
-        )
+    check_start(arms)
     slower = [(spec, recipe) for spec, recipe in arms if recipe.pretrained_rate != 1]
     if slower and all(effective(*arm).pretrained == "none" for arm in slower):
         spec, recipe = slower[0]
@@ -76,6 +79,16 @@ def check_trainable(arms: Sequence[tuple[Spec, Recipe]], classes: int) -> None:
         )
 
 
-def _takes_imagenet(spec: Spec, recipe: Recipe) -> bool:
+def check_start(arms: Iterable[tuple[Spec, Begun]]) -> None:
+    """RecipeError where ImageNet's weights are asked for by name, and none of the networks has any."""
+    asked = [(spec, recipe) for spec, recipe in arms if recipe.pretrained == "imagenet"]
+    if asked and not any(_takes_imagenet(*arm) for arm in asked):
+        raise RecipeError(
+            f"recipe: pretrained=imagenet has no effect on {asked[0][0].name}: give a spec with "
+            "encoder=efficientnet-lite or encoder=timm:NAME, or leave it out"
+        )
+
+
+def _takes_imagenet(spec: Spec, recipe: Begun) -> bool:
     """`auto` takes what comes with the package, `imagenet` also what timm has to download."""
     return spec.encoder.name == "efficientnet-lite" if recipe.pretrained == "auto" else spec.encoder.name != "own"

@@ -164,7 +164,7 @@ def make_parser() -> argparse.ArgumentParser:
     _prediction_arguments(one)
 
     one = add(commands, "robustness", "robustness:robustness", "what stain, blur, JPEG and a wrong pixel size cost")
-    one.add_argument("networks", type=path, nargs="+", metavar="STUDY|RUN|WEIGHTS")
+    one.add_argument("networks", type=path, nargs="+", metavar="STUDY|ARM|RUN|WEIGHTS")
     one.add_argument("--data", type=path, required=True, metavar="PATH", help="ROIs; scored by networks new to them")
     one.add_argument("--out", type=path, required=True, metavar="DIR", help="folder of the results; resumed if begun")
     _prediction_arguments(one)

@@ -49,6 +49,22 @@ def test_what_an_arm_got(study: Study) -> None:
     assert [row[5] for row in rows] == ["0.002", "0.0005"]
 
 
+def test_what_arms_begin_from_is_told_where_they_differ(study: Study) -> None:
+    def edit(results: Raw) -> None:
+        results["recipe"]["pretrained"] = "auto"
+        results["arms"][1].update(spec="unet[widths=16-32-64,encoder=efficientnet-lite]")
+        results["arms"][2]["changes"] = {"pretrained": "first/weights.safetensors"}
+
+    sheet = sheets.fairness(read(study(arms=3, rois=1, edit=edit) / "results.json"))
+    assert [row[sheet.heads.index("Begins from")] for row in sheet.rows] == [
+        "random weights",
+        "ImageNet",
+        "an earlier training",
+    ]
+    assert all(len(row) == len(sheet.heads) for row in sheet.rows)
+    assert "Begins from" not in sheets.fairness(read(study(arms=3, rois=1) / "results.json")).heads
+
+
 def test_scores_that_do_not_exist_are_dashes(study: Study) -> None:
     def edit(results: Raw) -> None:
         for measure in ("surface_dice", "hausdorff95_um"):

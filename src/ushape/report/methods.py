@@ -123,12 +123,10 @@ def _training(r: Results) -> list[str]:
     jitter += [f"blur or sharpening of up to {k['sharpness']:g} pixels"] if k.get("sharpness") else []
     if "crop" in k:
         told.append(f"Crops were changed by {listed(jitter)}.")
-    starts = [(a, a.changes.get("pretrained", k.get("pretrained"))) for a in r.arms]
-    kinds = {"auto": "encoder=efficientnet-lite", "imagenet": "encoder="}
-    if began := [a.name for a, how in starts if how in kinds and kinds[how] in a.spec]:
+    if began := [a.name for a in r.arms if r.began(a) == "ImageNet"]:
         encoders = "encoder" if len(began) == 1 else "encoders"
         told.append(f"The {encoders} of {listed(began)} began from ImageNet weights.")
-    if went_on := [a.name for a, how in starts if how not in (None, "none", *kinds)]:
+    if went_on := [a.name for a in r.arms if r.began(a) == "an earlier training"]:
         who = "Networks" if len(went_on) == len(r.arms) else listed(went_on)
         told.append(f"{who} began from weights of an earlier training, but for the head.")
     if k.get("pretrained_rate", 1) != 1:

@@ -276,6 +276,20 @@ class Results:
     rois: dict[str, Roi]
     curves: list[Curve]
 
+    def setting(self, arm: Arm, key: str) -> Any:
+        """What the recipe of an arm says; None where it does not know the key."""
+        return arm.changes.get(key, self.recipe.get(key))
+
+    def began(self, arm: Arm) -> str:
+        """What the network of an arm began from: `random weights`, `ImageNet`, or `an earlier training`."""
+        how = self.setting(arm, "pretrained")
+        if how in (None, "none"):
+            return "random weights"
+        encoder = {"auto": "encoder=efficientnet-lite", "imagenet": "encoder="}.get(how)
+        if encoder is None:
+            return "an earlier training"
+        return "ImageNet" if encoder in arm.spec else "random weights"
+
     def comparison(self, arm: str, metric: str, aggregation: str) -> Comparison | None:
         """The comparison of `arm` with the first arm; None for the first arm itself."""
         want = (arm, metric, aggregation)

@@ -112,16 +112,19 @@ def fairness(results: Results) -> Sheet:
     t = results.tuning
     heads = ["Arm", "Parameters", "GFLOPs", "Runs", "Steps a run", "Learning rate"]
     heads += ["Trials a fold"] if t else []
+    starts = [results.began(arm) for arm in results.arms]
+    heads += ["Begins from"] if len({*starts}) > 1 else []
     rows = []
-    for arm in results.arms:
+    for arm, start in zip(results.arms, starts, strict=True):
         runs = [c for c in results.curves if c.arm == arm.name]
         found = t.arms[arm.name] if t else []
         row = [arm.name, f"{arm.parameters:,}", fixed(arm.flops / 1e9, 2)]
         row += [str(len(runs)), _range([c.step[-1] for c in runs if c.step], ",")]
-        own = arm.changes.get("rate", results.recipe.get("rate"))
+        own = results.setting(arm, "rate")
         rates = [s.chosen for s in found] if t and t.key == "rate" else [own]
         row += [_range([r for r in rates if r is not None], "g")]
         row += [_range([len(s.trials) for s in found], ",")] if t else []
+        row += [start] if len({*starts}) > 1 else []
         rows.append([*row, fixed(arm.train_minutes)])
     note = "Training time is the sum over all runs. GFLOPs are those for an image of 256 × 256 px."
     return Sheet("arms", "What each arm got", [*heads, "Training, min"], rows, note)

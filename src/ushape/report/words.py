@@ -123,11 +123,8 @@ def limits(results: Results) -> list[str]:
 
 def _shared(results: Results) -> list[str]:
     """A sentence where runs learn from, or begin with, networks of other trainings."""
-
-    def told(key: str, own: tuple[object, ...]) -> bool:
-        return any(arm.changes.get(key, results.recipe.get(key)) not in own for arm in results.arms)
-
-    taught, began = told("teacher", (None, "none")), told("pretrained", (None, "none", "auto", "imagenet"))
+    taught = any(results.setting(arm, "teacher") not in (None, "none") for arm in results.arms)
+    began = any(results.began(arm) == "an earlier training" for arm in results.arms)
     who = ["teachers"] * taught + ["the weights that arms began with"] * began
     if not who:
         return []

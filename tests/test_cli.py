@@ -432,6 +432,37 @@ def test_a_finished_comparison_is_not_run_again(
     assert {p: b for p, b in contents(study.folder).items() if "fold" in p} == before
 
 
+def test_a_reports_tolerance_stays_until_another_is_given(run: Run, study: SimpleNamespace, tmp_path: Path):
+    copy = Path(shutil.copytree(study.folder, tmp_path / "study"))
+
+    def tolerance() -> float:
+        arm = json.loads((copy / "results.json").read_text())["arms"][0]
+        return float(arm["measures"]["surface_dice"]["tolerance_um"])
+
+    assert tolerance() == 10
+    assert run("report", copy, "--tolerance", 5).code == 0
+    assert tolerance() == 5
+    assert run("report", copy, "--format", "csv").code == 0
+    assert tolerance() == 5
+
+
+def test_a_study_is_no_network(run: Run, study: SimpleNamespace, phantom: Path):
+    arm = next(each for each in study.folder.iterdir() if each.name.startswith("unet"))
+    for folder in (study.folder, arm):
+        assert_refused(run("evaluate", folder, "--data", phantom), f"{folder}: is a study", "one of its runs")
+    assert run("evaluate", arm / "fold1-seed0", "--data", phantom, "--threads", 1).code == 0
+
+
+def test_more_threads_than_shards_are_refused(run: Run, phantom: Path, tmp_path: Path):
+    for words in (
+        train_words(phantom, tmp_path / "run"),
+        ["pretrain", SPEC, "--data", phantom, "--out", tmp_path / "p"],
+    ):
+        words = [*(w for w in words if w not in ("--threads", "1")), "--threads", 5]
+        assert_refused(run(*words), "--threads 5", "takes 2 at most" if words[0] == "train" else "takes 4 at most")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_folder_of_another_study_is_refused_and_nothing_lost(run: Run, study: SimpleNamespace, phantom: Path):
     before = contents(study.folder)
     words = compare_words(phantom, study.folder)
@@ -462,6 +493,10 @@ def test_a_dry_run_refuses_what_the_study_would(run: Run, phantom: Path, tmp_pat
     assert_refused(run(*words, phantom, "--folds", "100"), "100 folds")
     assert_refused(run("ablate", SPEC, "--mods", "se+aspp", "residual", *words[5:], phantom), "'se+aspp' is 2 changes")
     assert run(*words, phantom).code == 0
+    matched = run(*words, phantom, "--match", "params").out.splitlines()
+    assert matched[0].startswith(f"{SPEC}  (nothing on)")
+    assert "widths=" in matched[1]  # as it would be trained
+    assert "residual" in matched[1]
     assert_refused(run(*words, phantom, "--margin", "nan"), "--margin nan: give points above 0 and below 100")
     assert_refused(run(*words, tmp_path / "gone"), "gone: no such folder")
 
@@ -915,6 +950,8 @@ class InProcess:
 
 def train_here(patch: pytest.MonkeyPatch) -> None:
     """Runs of studies are trained in this process."""
+    import matplotlib.font_manager  # noqa: F401  once on a machine it starts a process that lists fonts
+
     patch.setattr("ushape.study.pool.subprocess.Popen", InProcess)
     patch.setattr("ushape.study.pool.time.sleep", lambda _: None)
 
@@ -1200,6 +1237,16 @@ def test_a_plugin_that_fails_is_named_with_its_line_before_anything_is_written(
     assert SCALED.count(old) == 1
     made = run(*train_words(phantom, tmp_path / "run", f"{SPEC}+scaled"), "--plugin", file)
     assert_refused(made, f"plugin {file}", told)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plugin_that_drops_by_torchs_own_generator_is_refused(
+    run: Run, phantom: Path, tmp_path: Path, forgotten: Callable[[], None]
+):
+    file = tmp_path / "dropping.py"
+    file.write_text(SCALED.replace("self.by = by", "self.by = by\n        self.drop = nn.Dropout2d(0.1)"))
+    made = run(*train_words(phantom, tmp_path / "run", f"{SPEC}+scaled"), "--plugin", file)
+    assert_refused(made, "drops by torch.nn", "use ushape.nets.parts.plain.Dropout")
     assert not (tmp_path / "run").exists()
 
 

@@ -199,7 +199,7 @@ def make_parser() -> argparse.ArgumentParser:
     one = add(commands, "report", "study:report", "write a study's report again")
     one.add_argument("study", type=path)
     one.add_argument("--format", choices=("html", "latex", "csv", "markdown"), default="html")
-    one.add_argument("--tolerance", type=float, default=10.0, metavar="UM", help="of borders, in µm (10)")
+    one.add_argument("--tolerance", type=float, metavar="UM", help="of borders, in µm (that of before, else 10)")
 
     one = add(commands, "predict", "predict:predict", "label whole slides and images with a trained network")
     _predict_arguments(one)
@@ -370,7 +370,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", nargs="+", metavar="CLASS", help="those that become polygons (all)")
     add("--tissue", choices=("auto", "all"), default="auto", help="where to look: tissue, or everywhere")
     add("--saturation", type=float, metavar="S", help="colour, 0 to 1, above which it is tissue (found for each slide)")
-    add("--mpp", type=pixel_size, help="µm per pixel of slides that do not say it")
+    add("--mpp", type=pixel_size, help="µm per pixel of all slides; one that says otherwise is refused")
     add("--max-pixels", type=positive, metavar="N", help="of images that must be decoded as a whole (2^27)")
     add("--tolerance", type=amount, default=2.0, metavar="UM", help="detail that outlines of polygons may lose (2)")
     add("--probabilities", action="store_true", help="write a pyramid of probabilities too")
@@ -386,13 +386,13 @@ def _prediction_arguments(parser: argparse.ArgumentParser) -> None:
     _computing_arguments(parser)
 
 
-def _computing_arguments(parser: argparse.ArgumentParser) -> None:
+def _computing_arguments(parser: argparse.ArgumentParser, threads: str = "computing threads (one a core)") -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--threads", type=positive, help="computing threads (one a core)")
+    parser.add_argument("--threads", type=positive, help=threads)
 
 
 def _fitting_arguments(parser: argparse.ArgumentParser) -> None:
-    _computing_arguments(parser)
+    _computing_arguments(parser, "computing threads (one a core, at most the recipe's shards)")
     parser.add_argument(
         "--save-every", type=amount, default=20.0, metavar="SECONDS", help="between states (20; 0: each)"
     )

@@ -51,7 +51,7 @@ def annotations(path: Path, name: str, left: int, top: int, side: int) -> Path:
 
 def test_compositions_are_those_of_the_label_maps(out: Path, blobs: Blobs) -> None:
     for paths in ([out], [out / "one", out / "two"]):
-        made = measure(find_predictions(paths))
+        made = measure(find_predictions(paths)[0])
         assert made.grouping == FIVE.id
         assert made.compositions == {
             (name, ""): composition(blobs(200, 300, number), 1.0, FIVE) for number, name in enumerate(("one", "two"))
@@ -80,11 +80,11 @@ def test_annotations_count_from_the_corner_of_the_scanned_area(tmp_path: Path, b
 def test_a_folder_of_annotations_has_one_file_a_slide(out: Path, blobs: Blobs, tmp_path: Path) -> None:
     for name in ("one", "two"):
         annotations(tmp_path / "drawn" / f"{name}.geojson", f"of {name}", 240, 0, 800)
-    made = measure(find_predictions([out]), tmp_path / "drawn")
+    made = measure(find_predictions([out])[0], tmp_path / "drawn")
     assert list(made.compositions) == [("one", "of one"), ("two", "of two")]
     (tmp_path / "drawn" / "two.geojson").unlink()
     with pytest.raises(UshapeError, match=r"cannot read .*two\.geojson"):
-        measure(find_predictions([out]), tmp_path / "drawn")
+        measure(find_predictions([out])[0], tmp_path / "drawn")
 
 
 def test_what_is_no_finished_prediction_is_told(out: Path, tmp_path: Path) -> None:
@@ -95,15 +95,20 @@ def test_what_is_no_finished_prediction_is_told(out: Path, tmp_path: Path) -> No
         find_predictions([tmp_path / "none"])
     with pytest.raises(DataError, match="named twice"):
         find_predictions([out, out / "one"])
-    labels = (out / "two" / "labels.ome.tiff").rename(out / "kept.tiff")
+    two = out / "two"
+    labels = (two / "labels.ome.tiff").rename(out / "kept.tiff")
     with pytest.raises(DataError, match=r"two: its prediction is not finished, labels\.ome\.tiff is missing: start"):
-        find_predictions([out])
-    labels.rename(out / "two" / "labels.ome.tiff")
-    (out / "two" / "provenance.json").unlink()
+        find_predictions([two])
+    labels.rename(two / "labels.ome.tiff")
+    (two / "provenance.json").unlink()
     with pytest.raises(DataError, match="two: its prediction is not finished: start"):
-        find_predictions([out])
-    shutil.rmtree(out / "two")
-    (out / "two" / ".work").mkdir(parents=True)
+        find_predictions([two])
+    shutil.rmtree(two)
+    (two / ".work").mkdir(parents=True)
+    with pytest.raises(DataError, match="two: its prediction is not finished"):
+        find_predictions([two])
+    assert find_predictions([out]) == ([out / "one"], [two])  # one that failed does not keep the others from it
+    shutil.rmtree(out / "one")
     with pytest.raises(DataError, match="two: its prediction is not finished"):
         find_predictions([out])
 

@@ -112,8 +112,22 @@ def test_what_is_written_is_what_the_engine_says(tmp_path: Path, margin: int | N
         layers = tifffile.imread(tmp_path / "out" / "b" / "probabilities.ome.tiff")
         assert np.array_equal(layers[2] > 128, np.minimum(images["b"][..., 0] // 52, 4) == 2)
     rows = list(csv.DictReader((tmp_path / "out" / "composition.csv").read_text().splitlines()))
-    assert [Path(row["slide"]).name for row in rows] == ["a.png", "b.png"]
+    assert [(row["slide"], Path(row["file"]).name) for row in rows] == [("a", "a.png"), ("b", "b.png")]
     assert float(rows[0]["tissue_mm2"]) == pytest.approx(0.03)
+
+
+def test_all_slides_that_cannot_be_predicted_are_told_of_at_once(tmp_path: Path) -> None:
+    for i, name in enumerate("abc"):
+        make(tmp_path / f"{name}.png", seed=i)
+    for name in "ac":
+        os.truncate(tmp_path / f"{name}.png", 100)
+    engine = ByColour()
+    with pytest.raises(DataError) as caught:
+        run(sorted(tmp_path.glob("*.png")), tmp_path / "out", engine)
+    first, *others = str(caught.value).splitlines()
+    assert first == "2 of 3 slides cannot be predicted:"
+    assert ["a.png" in others[0], "c.png" in others[1], len(others)] == [True, True, 2]
+    assert engine.calls == 0
 
 
 @pytest.mark.parametrize(("tile", "margin"), [(64, 8), (96, 16), (256, None)])
@@ -223,7 +237,7 @@ def test_the_table_is_of_all_finished_slides(tmp_path: Path) -> None:
         make(tmp_path / f"{name}.png", seed=i)
         run([tmp_path / f"{name}.png"], tmp_path / "out")
     rows = list(csv.DictReader((tmp_path / "out" / "composition.csv").read_text().splitlines()))
-    assert [Path(row["slide"]).name for row in rows] == ["a.png", "b.png"]
+    assert [row["slide"] for row in rows] == ["a", "b"]
 
 
 @pytest.mark.parametrize("content", ['{"tool": "another"}', "[1]", "no JSON", '{"settings": 1, "slide": {}}'])
@@ -278,7 +292,7 @@ def test_the_table_holds_what_was_finished_before_an_interruption(tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         run([tmp_path / "b.png"], tmp_path / "out", ByColour(stop=4, error=KeyboardInterrupt()))
     (row,) = csv.DictReader((tmp_path / "out" / "composition.csv").read_text().splitlines())
-    assert Path(row["slide"]).name == "a.png"
+    assert row["slide"] == "a"
 
 
 def test_what_another_process_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

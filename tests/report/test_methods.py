@@ -32,7 +32,8 @@ def test_says_what_the_study_was(study: Study) -> None:
         "each of 5 folds had 1 to 2 patients for testing",
         "unet[width=16]+residual was compared with unet[width=16].",
         "1,942,645 to 2,125,847 parameters and 2.30 to 2.47 GFLOPs",
-        "Training took 800 steps of 16 crops of 128 × 128 pixels, with one seed (0).",
+        "Training took 800 steps of 16 crops of 128 × 128 pixels, once in each fold.",
+        "Batch statistics and soft Dice were those of 4 crops at a time.",
         "cross-entropy plus a soft Dice loss (Milletari et al. 2016)",
         "AdamW (Loshchilov and Hutter 2019) with a weight decay of 0.01",
         "the highest learning rate was 0.002.",
@@ -86,7 +87,7 @@ def test_an_unknown_recipe_is_not_guessed_at(study: Study) -> None:
 
 def test_several_arms_and_seeds(study: Study) -> None:
     text = told(study, arms=3, rois=3, seeds=(0, 1), edit=lambda results: results.update(matched="flops"))
-    assert "once for each of 2 seeds" in text
+    assert "once in each fold for each of 2 seeds" in text
     assert "runs of 2 seeds in each of 5 folds, as crossed random effects (Dorfman et al. 1992)" in text
     assert "adjusted over the networks compared by Holm's method (Holm 1979)" in text
     assert "came as near as it could to the number of floating-point operations of unet[width=16]" in text

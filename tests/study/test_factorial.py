@@ -101,7 +101,7 @@ def test_many_scores_at_once() -> None:
         ("full", "abc", 1, "no effect on a full design"),
         ("fractoinal", "ab", 1, "did you mean 'fractional'"),
         ("full", "aab", 0, "'a' is given twice"),
-        ("full", "a", 0, "takes 2 to 8"),
+        ("full", "a", 0, "takes 2 or more; for one: ushape compare"),
         ("full", "abcdefghi", 0, "takes 2 to 8"),
         ("fractional", "ab", 1, "use --design full"),
         ("fractional", "abcd", 2, "halve less often"),

@@ -20,7 +20,7 @@ def measure(options: argparse.Namespace) -> None:
     check_output(options.json, ".json")
     if options.csv and options.json and options.csv.resolve() == options.json.resolve():
         raise RunError(f"{options.csv}: --csv and --json are one file: name two")
-    folders = find_predictions(options.folders)
+    folders, unfinished = find_predictions(options.folders)
     with Bar("slides", len(folders)) as advance:
         made = measured(folders, options.inside, advance)
     rows = []
@@ -30,6 +30,8 @@ def measure(options: argparse.Namespace) -> None:
             place |= {"annotation": annotation, "region_mm2": made.region[slide, annotation]}
         rows.append((place, composition))
     console().print(_table(made.grouping, rows))
+    if unfinished:
+        say(f"note: not finished, and left out: {len(unfinished)} ({', '.join(each.name for each in unfinished)})")
     if made.without_area:
         say(f"{made.without_area} points or lines, which have no area, were passed over")
     if options.csv:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ushape.commands.shared import Bar, check_mpp, say
+from ushape.commands.shared import Bar, check_mpp, say, training_threads
 from ushape.errors import RecipeError
 
 
@@ -13,7 +13,7 @@ def pretrain(options: argparse.Namespace) -> None:
     from ushape.data.images import find_images
     from ushape.nets.device import pick_device
     from ushape.nets.spec import parse
-    from ushape.threads import Lanes, cores
+    from ushape.threads import Lanes
     from ushape.train.pretrain import make_pretrain_recipe
     from ushape.train.pretrain import pretrain as run_pretraining
     from ushape.train.recipe import read_settings
@@ -26,7 +26,7 @@ def pretrain(options: argparse.Namespace) -> None:
     recipe = make_pretrain_recipe(settings, "--set")
     spec, pictures = parse(options.spec), find_images(options.data, options.mpp)
     check_mpp(options.mpp, [picture.name for picture in pictures])
-    device, count = pick_device(options.device), min(options.threads or cores(), recipe.shards)
+    device, count = pick_device(options.device), training_threads(options.threads, recipe.shards)
     with Lanes(count) as lanes, Bar("steps", recipe.steps, "loss") as advance:
         run_pretraining(spec, pictures, options.out, recipe, options.seed, lanes, device, advance, options.save_every)
     weights = options.out / "weights.safetensors"

@@ -41,6 +41,17 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
     return replace(recipe, precision=settle(recipe.precision, pick_device(options.device)))
 
 
+def training_threads(asked: int | None, shards: int) -> int:
+    """Threads that a training takes: one a core, and no more than a step has shards; RunError where more are asked."""
+    from ushape.threads import cores
+
+    if asked is not None and asked > shards:
+        raise RunError(
+            f"--threads {asked}: a step of {shards} shards takes {shards} at most: give so many, or other --set shards="
+        )
+    return min(asked or cores(), shards)
+
+
 def check_mpp(mpp: float | None, names: Iterable[str]) -> None:
     """DataError where --mpp has no effect, as the names of all images give their pixel size."""
     from ushape.data.rois import named_pixel_size

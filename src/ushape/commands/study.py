@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ushape.commands.shared import Bar, StudyBars, check_mpp, print_scores, read_recipe, say, several
-from ushape.errors import RunError
+from ushape.errors import RunError, UshapeError
 
 if TYPE_CHECKING:
     from ushape.nets.spec import Spec
@@ -117,8 +118,8 @@ def ablate(options: argparse.Namespace) -> None:
     specs = design_specs(base, design)
     if options.dry_run:
         pick_engine(options.engine, options.address)
-        _planned(options, specs, design, base)  # what is wrong with the settings and the data is told now
-        for spec, arm in zip(specs, design.arms, strict=True):
+        planned = _planned(options, specs, design, base)  # what is wrong with settings and data is told now
+        for spec, arm in zip(planned.specs, design.arms, strict=True):
             print(f"{spec.name}  ({', '.join(f for f in design.factors if f in arm) or 'nothing on'})")
         resolution = f"resolution {design.resolution}" if design.resolution else "nothing aliased"
         folds = "the official split" if options.folds == "official" else several(options.folds, "fold")
@@ -134,14 +135,18 @@ def report(options: argparse.Namespace) -> None:
     """Write a study's report again from its runs."""
     from ushape.study.unchanged import load_copies
 
-    if not 0 < options.tolerance < inf:
+    if options.tolerance is not None and not 0 < options.tolerance < inf:
         raise RunError(f"--tolerance {options.tolerance:g}: give µm above 0, say 10")
     load_copies(options.study)
     finish_study(options.study, options.tolerance, options.format)
 
 
 def finish_study(folder: Path, tolerance: float | None = None, form: str = "html") -> None:
-    """Read what the runs left, write results and report, and say what came out."""
+    """Read what the runs left, write results and report, and say what came out.
+
+    tolerance: of borders, in µm; None: that of the results there, else the default one.
+    """
+    from ushape.files import read_json
     from ushape.predict.boundary import TOLERANCE
     from ushape.report.formats import write_report
     from ushape.report.reading import read
@@ -150,6 +155,9 @@ def finish_study(folder: Path, tolerance: float | None = None, form: str = "html
     from ushape.study.folder import read_study
     from ushape.study.results import write_results
 
+    if tolerance is None:
+        with suppress(UshapeError, KeyError, TypeError, IndexError):  # none yet, or written anew as it is damaged
+            tolerance = read_json(folder / FILE)["arms"][0]["measures"]["surface_dice"]["tolerance_um"]
     with Bar("runs read", sum(1 for _ in read_study(folder).runs())) as advance:
         results = write_results(folder, tolerance or TOLERANCE, advance)
     path = write_report(folder, form)

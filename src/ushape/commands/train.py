@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ushape.commands.shared import Bar, check_mpp, print_scores, read_recipe, say
+from ushape.commands.shared import Bar, check_mpp, print_scores, read_recipe, say, training_threads
 from ushape.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ def train(options: argparse.Namespace) -> None:
     from ushape.locks import holding
     from ushape.nets.device import pick_device
     from ushape.nets.spec import parse
-    from ushape.threads import Lanes, cores
+    from ushape.threads import Lanes
     from ushape.train.loop import train as run_training
     from ushape.train.run import open_run
     from ushape.train.start import check_trainable
 
     recipe, spec = read_recipe(options), parse(options.spec)
+    count = training_threads(options.threads, recipe.shards)
     if options.val and not recipe.validations:
         recipe = replace(recipe, validations=1)
     check_trainable([(spec, recipe)], len(grouping(recipe.grouping).classes))  # before anything is written
@@ -41,7 +42,6 @@ def train(options: argparse.Namespace) -> None:
     check_annotated(pixels, grouping(recipe.grouping))
     _check_tissue(plan)
     open_run(options.out, plan)
-    count = min(options.threads or cores(), recipe.shards)
     with (
         holding(options.out / "run.yaml"),
         Lanes(count) as lanes,

@@ -237,6 +237,11 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def _unreadable(path: Path, error: Exception) -> RunError:
+    if any((folder / "study.yaml").exists() for folder in (path.parent, path.parent.parent)):
+        return RunError(
+            f"{path.parent}: is a study, or an arm of one, not a network: name one of its runs (ARM/fold1-seed0, say), "
+            "or train the arm's network on all of the data with `ushape train`"
+        )
     remedy = "train it first" if not path.exists() else "it is damaged or no safetensors file"
     return RunError(f"cannot read weights {path}: {remedy} ({str(error).splitlines()[0]})")
 

@@ -27,12 +27,14 @@ class Measured:
     without_area: int = 0
 
 
-def find_predictions(paths: Sequence[Path]) -> list[Path]:
-    """Folders of finished predictions: the paths themselves, or the folders in them.
+def find_predictions(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Folders of finished predictions: the paths themselves, or the folders in them; and those in them not finished.
 
-    DataError where a path is neither, where a prediction is not finished, or where one is named twice.
+    DataError where a path is neither, where a prediction that is named itself, or every one in a folder, is not
+    finished, or where one is named twice.
     """
     found: list[Path] = []
+    unfinished: list[Path] = []
     for path in paths:
         if not path.is_dir():
             raise DataError(
@@ -41,14 +43,17 @@ def find_predictions(paths: Sequence[Path]) -> list[Path]:
         inside = [path] if _begun(path) else [p for p in sorted(path.iterdir()) if p.is_dir() and _begun(p)]
         if not inside:
             raise DataError(f"{path}: holds no prediction ({LABELS}): name what was --out of `ushape predict`")
-        found += inside
-    for folder in found:
-        if not ((folder / LABELS).is_file() and (folder / PROVENANCE).is_file()):
-            missing = f", {LABELS} is missing" if (folder / PROVENANCE).is_file() else ""
-            raise DataError(f"{folder}: its prediction is not finished{missing}: start the same `ushape predict` again")
+        done = [folder for folder in inside if (folder / LABELS).is_file() and (folder / PROVENANCE).is_file()]
+        if not done:
+            missing = f", {LABELS} is missing" if (inside[0] / PROVENANCE).is_file() else ""
+            raise DataError(
+                f"{inside[0]}: its prediction is not finished{missing}: start the same `ushape predict` again"
+            )
+        found += done
+        unfinished += [folder for folder in inside if folder not in done]
     if doubled := {folder.resolve() for folder in found if [f.resolve() for f in found].count(folder.resolve()) > 1}:
         raise DataError(f"{min(doubled)}: is named twice: name it once")
-    return found
+    return found, unfinished
 
 
 def measure(

@@ -93,10 +93,12 @@ def predict_slides(
 ) -> Outcome:
     """Predict slides into `out/NAME/`, and write `out/composition.csv`; what was finished before is left as it is.
 
-    The table is of all finished slides in `out` whose classes are these. All slides are opened first, so that a wrong
-    one among many is heard of before hours of work. UshapeError: see `open_slide`, `stream` and `SlideJob`.
+    The table is of all finished slides in `out` whose classes are these. All slides are opened first, so that wrong
+    ones among many are heard of, all at once, before hours of work. UshapeError: see `open_slide`, `stream` and
+    `SlideJob`.
     """
     jobs: list[SlideJob] = []
+    wrong: list[DataError] = []
     before: list[str] = []
     counts: dict[str, int] = {}  # tiles
     for path in slides:
@@ -107,13 +109,20 @@ def predict_slides(
             before.append(job.name)
             continue
         begun(job)
-        with job.open_slide() as slide:
-            counts[job.name] = len(job.layout(View(slide, settings.mpp)).corners)
-        if outputs.dicom:
-            from ushape.predict.dicom import finest
+        try:
+            with job.open_slide() as slide:
+                counts[job.name] = len(job.layout(View(slide, settings.mpp)).corners)
+            if outputs.dicom:
+                from ushape.predict.dicom import finest
 
-            finest(path)
+                finest(path)
+        except DataError as error:
+            wrong.append(error)
         jobs.append(job)
+    if len(wrong) > 1:
+        raise DataError("\n".join([f"{len(wrong)} of {len(slides)} slides cannot be predicted:", *map(str, wrong)]))
+    if wrong:
+        raise wrong[0]
     done = 0
 
     def report(job: Job, part: Part | None) -> None:
@@ -147,7 +156,7 @@ def _rows(out: Path, classes: str) -> list[dict[str, Any]]:
         except UshapeError:  # another program's, of which nothing is known
             continue
         if there is not None and there["settings"].get("grouping") == classes:
-            rows.append({"slide": there["slide"]["path"], **row(there["composition"])})
+            rows.append({"slide": file.parent.name, "file": there["slide"]["path"], **row(there["composition"])})
     return rows
 
 

@@ -23,6 +23,9 @@ VIEWS = {
 }
 """A test-time augmentation in words."""
 
+PRECISION = {"bf16": "bfloat16 where that is safe (autocast), else in float32", "float32": "float32"}
+"""That of a study in words."""
+
 BUDGET = {"params": "number of parameters", "flops": "number of floating-point operations", "time": "inference time"}
 
 
@@ -104,12 +107,20 @@ def _training(r: Results) -> list[str]:
     rate += f"{' and' if rate else ', but'} for what stands behind a network's name" if own else ""
     told = [f"Every network was trained with the same recipe{rate}." if len(r.arms) > 1 else ""]
     if k.get("normalise") == "stain":
-        told.append("Images were brought to a common strength of stain in optical density [@ruifrok].")
-    if {"steps", "batch", "crop"} <= k.keys():
-        seeds = f", once for each of {len(r.seeds)} seeds" if len(r.seeds) > 1 else f", with one seed ({r.seeds[0]})"
         told.append(
-            f"Training took {k['steps']:,} steps of {k['batch']} crops of {k['crop']} × {k['crop']} pixels{seeds}."
+            "In each image the 99th percentiles of the amounts of haematoxylin and eosin [@ruifrok] were brought to "
+            "fixed values [@macenko]."
         )
+    if {"steps", "batch", "crop"} <= k.keys():
+        fold = "in each fold" if len(r.folds) > 1 else "in all"
+        seeds = f"once {fold} for each of {len(r.seeds)} seeds" if len(r.seeds) > 1 else f"once {fold}"
+        told.append(
+            f"Training took {k['steps']:,} steps of {k['batch']} crops of {k['crop']} × {k['crop']} pixels, {seeds}."
+        )
+    if k.get("shards", 1) > 1:
+        told.append(f"Batch statistics and soft Dice were those of {k['batch'] // k['shards']} crops at a time.")
+    if k.get("precision") in PRECISION:
+        told.append(f"It computed in {PRECISION[k['precision']]}.")
     if k.get("balanced"):
         told.append(f"A share of {k['balanced']:g} of the crops was drawn to balance the classes, the rest at random.")
     jitter = ["flips and quarter turns"]

@@ -12,6 +12,8 @@ WORKS = {
               "convolutional segmentation of histology images. Bioinformatics 35(18), 3461–3467."),
     "ruifrok": ("Ruifrok and Johnston 2001", "A. C. Ruifrok, D. A. Johnston (2001). Quantification of histochemical "
                 "staining by color deconvolution. Anal Quant Cytol Histol 23, 291–299."),
+    "macenko": ("Macenko et al. 2009", "M. Macenko, M. Niethammer, J. S. Marron et al. (2009). A method for "
+                "normalizing histology slides for quantitative analysis. ISBI, 1107–1110."),
     "tellez": ("Tellez et al. 2018", "D. Tellez, M. Balkenhol, I. Otte-Höller et al. (2018). Whole-slide mitosis "
                "detection in H&E breast histology using PHH3 as a reference to train distilled stain-invariant "
                "convolutional networks. IEEE Trans Med Imaging 37(9), 2126–2136."),

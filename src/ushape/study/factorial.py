@@ -81,8 +81,10 @@ def make_design(kind: str, factors: Sequence[str], halvings: int = 0) -> Design:
         raise RunError(f"unknown design {kind!r}{nearest(kind, list(DESIGNS))} (known: {', '.join(DESIGNS)})")
     if len(set(names)) != len(names):
         raise RunError(f"{next(n for n in names if names.count(n) > 1)!r} is given twice: name each factor once")
-    if len(names) < 2 or (kind in ("full", "fractional") and len(names) > MOST):
-        raise RunError(f"{len(names)} factors: a {kind} design takes 2 to {MOST}")
+    if len(names) < 2:
+        raise RunError(f"{len(names)} factors: a design takes 2 or more; for one: ushape compare BASE BASE+NAME")
+    if kind in ("full", "fractional") and len(names) > MOST:
+        raise RunError(f"{len(names)} factors: a {kind} design takes 2 to {MOST}: take --design one-at-a-time")
     if halvings and kind != "fractional":
         raise RunError(f"halvings={halvings} has no effect on a {kind} design: leave it out")
     if kind == "one-at-a-time":

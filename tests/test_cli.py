@@ -1246,7 +1246,7 @@ def test_a_plugin_that_drops_by_torchs_own_generator_is_refused(
     file = tmp_path / "dropping.py"
     file.write_text(SCALED.replace("self.by = by", "self.by = by\n        self.drop = nn.Dropout2d(0.1)"))
     made = run(*train_words(phantom, tmp_path / "run", f"{SPEC}+scaled"), "--plugin", file)
-    assert_refused(made, "drops by torch.nn", "use ushape.nets.parts.plain.Dropout")
+    assert_refused(made, "draws by torch's own generator", "use ushape.nets.parts.plain.Dropout")
     assert not (tmp_path / "run").exists()
 
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tester
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import ushape
 from ushape.errors import SpecError
 from ushape.nets import registry
+from ushape.nets.budget import match
+from ushape.nets.field import receptive_field
+from ushape.nets.parts.plain import Style
 from ushape.nets.plugin import files, hashes, load_plugin, text_hash
+from ushape.nets.reach import reach
 from ushape.nets.spec import from_yaml, parse
 from ushape.nets.unet import UNet, build
+from ushape.nets.weights import load_weights, save_weights
+from ushape.threads import Lanes
+from ushape.train.fitting import Fitting
+from ushape.train.recipe import Recipe
 
 MINE = """
 import torch
@@ -110,6 +120,103 @@ def test_a_class_can_be_registered_without_a_file() -> None:
     assert isinstance(build("unet[width=4,levels=2,norm=nothing-at-all]").encoder.levels[0][0][0][1], Nothing)
 
 
+def register(axis: str, name: str, target: Callable[..., nn.Module]) -> None:
+    registry.register(axis, name, "a change", "a test", target)
+
+
+class Twice(nn.Module):
+    """One unit under two names, as recurrent blocks have it."""
+
+    def __init__(self, cin: int, cout: int, style: Style) -> None:
+        super().__init__()
+        unit = style.unit(cout, cout)
+        self.units = nn.Sequential(style.unit(cin, cout), unit, unit)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.units(x)  # type: ignore[no-any-return]
+
+
+def test_a_module_under_two_names_is_averaged_once_and_saved(tmp_path: Path) -> None:
+    register("block", "twice", Twice)
+    net = build("unet[width=4,levels=2]+twice", seed=0)
+    recipe = Recipe(batch=1, shards=1, steps=1, ema=0.5)
+    with Lanes(1) as lanes:
+        run = Unmoved(net, recipe, 0, tmp_path, lanes, torch.device("cpu"))
+    with torch.no_grad():
+        for value in (*run.net.parameters(), *run.net.buffers()):
+            value.copy_(torch.ones_like(value))
+        for value in (*run.average.parameters(), *run.average.buffers()):
+            value.zero_()
+    run._average_weights()  # keeps (1 + 0) / (10 + 0), warming up
+    floats = [value for value in run.average.state_dict().values() if value.is_floating_point()]
+    assert all(torch.allclose(value, torch.tensor(0.9)) for value in floats)
+    save_weights(tmp_path / "weights.safetensors", run.average, {"mpp": 1.2})
+    found = load_weights(tmp_path).net.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in run.average.state_dict().items())
+
+
+class Unmoved(Fitting):
+    def shard_loss(self, shard: int) -> Tensor:
+        raise NotImplementedError
+
+
+class Even(nn.ConvTranspose2d):
+    """A way up that is a convolution itself, with weights of its own."""
+
+    def __init__(self, cin: int, cout: int, style: Style) -> None:
+        super().__init__(cin, cout, 2, 2)
+        self.channels = cout
+
+    def initialise(self) -> None:
+        nn.init.constant_(self.weight, 0.25)
+
+
+def test_a_convolution_may_begin_as_it_says() -> None:
+    register("up", "even", Even)
+    net = build("unet[width=4,levels=2]+even", seed=0)
+    (up,) = (module for module in net.modules() if isinstance(module, Even))
+    assert torch.equal(up.weight, torch.full_like(up.weight, 0.25))
+
+
+class Grouped(nn.Module):
+    def __init__(self, cin: int, cout: int, style: Style) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(cin, cout, 3, padding=1), nn.GroupNorm(16, cout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+def test_a_part_of_many_groups_has_a_field_and_a_matched_width() -> None:
+    register("block", "grouped", Grouped)
+    spec = parse("unet[width=16,levels=2]+grouped")
+    assert receptive_field(spec) is None  # the statistics span the image
+    assert reach(spec) is None
+    assert match(spec, parse("unet[width=32,levels=2]+grouped"), "params", classes=5).widths == (32, 64)
+
+
+class Own(nn.Module):
+    """An encoder that goes down by what it is given."""
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...], *, stem: Any, down: Any, level: Any, dropout: float):
+        super().__init__()
+        self.first, self.down = nn.Conv2d(in_channels, widths[0], 1), down(widths[0], widths[1])
+        self.second = nn.Conv2d(self.down.channels, widths[1], 1)
+        self.channels = widths
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        fine = self.first(image)
+        return [fine, self.second(self.down(fine))]
+
+
+def test_an_encoder_may_go_down_as_the_spec_says() -> None:
+    register("encoder", "mine", Own)
+    plain, blurred = (build(f"unet[widths=4-8,encoder=mine]{more}", seed=0) for more in ("", "+blur-pool"))
+    image = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert not torch.equal(plain.eval()(image), blurred.eval()(image))
+
+
 def test_what_a_part_must_say(tmp_path: Path) -> None:
     registry.register("up", "mute", "says nothing", "a test", partial(_mute))
     with pytest.raises(SpecError, match=r"says in \.channels"):
@@ -152,7 +259,9 @@ def test_two_plugins_of_one_name_cannot_serve_one_network(tmp_path: Path) -> Non
         hashes([parse("unet+scaled"), parse("unet+other")])
 
 
-@pytest.mark.parametrize("value", ["True", "'x'", "()", "(1, 2.5)", "None"])
-def test_a_parameter_that_is_no_number_is_refused(tmp_path: Path, value: str) -> None:
-    with pytest.raises(SpecError, match=r"mine\.py.*its parameter power=.* is no number: give an int"):
+@pytest.mark.parametrize("value", ["True", "'x'", "()", "(1, 2.5)", "None", "(0, 1)", "-1", "float('inf')"])
+def test_a_parameter_that_no_spec_can_say_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(
+        SpecError, match=r"mine\.py.*its parameter power=.* cannot be written in a spec: give"
+    ):
         load_plugin(written(tmp_path, MINE.replace("power=1)", f"power={value})")))

@@ -28,6 +28,8 @@ GLOBAL = [
     "unet[width=4,levels=3]+instance",
     "unet[width=4,levels=3]+non-local",
     "unet[width=4,levels=3]+channel-transformer",
+    "unet[width=4,levels=3]+swin",  # windows of more than a coarsest pixel: tiles would have to lie on their grid
+    "unet[width=4,levels=4]+rsu",
     "rolling-unet",
 ]
 

@@ -183,3 +183,8 @@ def test_specs_are_values() -> None:
     assert replace(spec, bridge=Choice("none")) == Spec()
     with pytest.raises(AttributeError):
         spec.depth = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["resunet", "monai-unet", "swin-unet"])
+def test_a_network_named_in_yaml_has_its_own_widths(name: str) -> None:
+    assert from_yaml(f"network: {name}") == parse(name)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from ushape.errors import SpecError
+from ushape.nets.count import count_parameters
 from ushape.nets.parts.encoders.imagenet import imagenet_weights
 from ushape.nets.spec import Spec, parse
 from ushape.nets.unet import UNet, build, parameters
@@ -28,6 +29,13 @@ def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     spec = parse("unet[encoder=timm:resnet34]")
     with pytest.raises(SpecError, match=r"pip install 'ushape\[encoders\]'"):
         build(spec)
+
+
+def test_a_network_that_computes_while_it_is_made_is_counted_all_the_same() -> None:
+    """RegNets read values when they are made, which the meta device has not."""
+    pytest.importorskip("timm", reason="the extra `encoders` is not installed")
+    spec = parse("unet[widths=4-8-12-16-20-24,encoder=timm:regnetx_002]")
+    assert count_parameters(spec, 3, 5) == parameters(build(spec, 3, 5))
 
 
 SMALL = [

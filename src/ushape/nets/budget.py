@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -184,19 +185,35 @@ _WIDEST = 8192
 def _search(family: Callable[[int], Spec], most: int, off: Callable[[Spec], float], around: int) -> Spec:
     """The member nearest the target: bisection to where the cost crosses it, then the members around.
 
-    Cost need not grow with every step (parts round their widths in ways of their own), hence the look around.
+    Cost need not grow with every step (parts round their widths in ways of their own), hence the look around. A member
+    that a plugin's part cannot be made for (its width has no 16 groups, say) counts as too small and is not taken.
     """
+    failed: list[Exception] = []
+
+    def distance(n: int) -> float:
+        try:
+            return off(family(n))
+        except SpecError:
+            raise
+        except Exception as error:  # as many classes as plugins have authors
+            failed.append(error)
+            return -math.inf
+
     below, above = 0, 1
-    while above < most and off(family(above)) < 0:
+    while above < most and distance(above) < 0:
         below, above = above, min(2 * above, most)
     while above - below > 1:
         middle = (below + above) // 2
-        if off(family(middle)) < 0:
+        if distance(middle) < 0:
             below = middle
         else:
             above = middle
     near = range(max(1, below - around), min(most, above + around) + 1)
-    return min((family(n) for n in near), key=lambda made: (abs(off(made)), made.widths))
+    found = {n: distance(n) for n in near}
+    best = min(near, key=lambda n: (abs(found[n]), family(n).widths))
+    if math.isinf(found[best]):
+        raise failed[-1]
+    return family(best)
 
 
 def _kept(what: list[object], spec: Spec, compute: Callable[[], Any]) -> Any:

@@ -54,7 +54,9 @@ def refusal(spec: Spec) -> str | None:
         return (
             "inner=1 gives nodes the encoder's widths, which without encoder=timm:... are the decoder's: leave it out"
         )
-    if foreign and spec.topology.name != "double" and not dict(spec.encoder.options).get("full"):
+    name = spec.encoder.name  # one of a plugin may use the stem and the way down that it is given
+    brings = name == "efficientnet-lite" or name.startswith("timm:")
+    if brings and spec.topology.name != "double" and not dict(spec.encoder.options).get("full"):
         for axis in ("stem", "down"):
             if chosen(axis):
                 return (

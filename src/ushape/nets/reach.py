@@ -5,12 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ushape.nets.field import WIDE, thinned
+from ushape.nets.field import WIDE, thin_network
 from ushape.nets.spec import Spec
-from ushape.nets.unet import Network, build
+from ushape.nets.unet import Network
 
 LIMIT = 4096
 """An edge that is felt in the middle of so many px is felt everywhere."""
+
+APART = 11
+"""The tile that is compared begins so many multiples of the network's `multiple` into the image: a number that divides
+by no side of a window or pool, so that what lies on a coarser grid than the network's shows."""
 
 SAME = 1e-6
 """Scores, against the largest, that differ by no more than this are the same."""
@@ -29,7 +33,7 @@ def reach(spec: Spec) -> int | None:
     """
     if spec.network.name in WIDE:
         return None
-    net = build(thinned(spec, norm=True), 1, 1, seed=0).eval()
+    net = thin_network(spec, norm=True)
     try:  # double: fast convolutions of single precision (Winograd's) let NaN leak to where nothing depends on it
         return _both(net.double())
     except RuntimeError:  # a part that makes single-precision values of its own
@@ -48,7 +52,7 @@ def _felt(net: Network, rows: bool) -> int | None:
     unit = net.multiple
     length = max(256, 8 * unit)
     while length <= LIMIT:
-        beyond = unit * max(2, 32 // unit)
+        beyond = unit * APART
         image = _image(net, length + 2 * beyond)
         framed = image.clone()
         framed[..., :beyond] = framed[..., -beyond:] = torch.nan

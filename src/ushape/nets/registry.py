@@ -6,6 +6,7 @@ network is built.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -81,10 +82,15 @@ def register(
         raise SpecError(f"{name!r} is already a modification of the axis {axis}: choose another name")
     for key, value in options.items():
         whole = value if isinstance(value, tuple) else (value,)
-        if not whole or (any(type(v) is not int for v in whole) and type(value) is not float):
+        if type(value) is float:
+            written = math.isfinite(value)
+        else:
+            least = 1 if isinstance(value, tuple) else 0
+            written = bool(whole) and all(type(v) is int and v >= least for v in whole)
+        if not written:
             raise SpecError(
-                f"{name!r}: its parameter {key}={value!r} is no number: give an int (0 and 1 for no and yes), a float, "
-                "or a tuple of int"
+                f"{name!r}: its parameter {key}={value!r} cannot be written in a spec: give an int from 0 on (0 and 1 "
+                "for no and yes), a finite float, or a tuple of int from 1 on"
             )
     made = Modification(name, axis, summary, source, target, MappingProxyType(options))
     _REGISTRY[axis, name] = made

@@ -151,6 +151,8 @@ def from_dict(data: object) -> Spec:
             raise SpecError(f"{key} {value!r}: give a number")
         else:
             made[key] = value
+    if "widths" not in made and NETWORK in made and (own := own_widths(made[NETWORK].name)):
+        made["widths"] = own
     return Spec(**made)
 
 

@@ -20,6 +20,9 @@ a module with one of these signatures; a part with options takes them as keyword
     topology(kit)     forward(image, across, bottom) -> features, finest first; .widths
     head(widths, classes, style)     forward(features, finest first) -> list of scores
     norm(channels), activation()
+
+When a network is built, all kernels of its convolutions are drawn anew (He et al. 2015). A module with `initialise()`
+has it called after that; one with `own_initialisation = True` is left as it is, pretrained parts say.
 """
 
 from __future__ import annotations
@@ -279,5 +282,5 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif callable(own := getattr(module, "initialise", None)):
+    if callable(own := getattr(module, "initialise", None)):
         own()

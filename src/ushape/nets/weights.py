@@ -52,7 +52,7 @@ def save_weights(path: Path, net: Network, about: dict[str, Any], half: bool = F
     """
     data = {**about, "spec": net.spec.to_dict(), "in_channels": net.in_channels, "classes": net.classes}
     data["plugins"] = hashes([net.spec])
-    tensors = {k: v.detach().to("cpu").contiguous() for k, v in net.state_dict().items()}
+    tensors = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in net.state_dict().items()}
     if half:
         tensors = {k: v.half() if v.is_floating_point() and v.ndim > 1 else v for k, v in tensors.items()}
     save_tensors(path, tensors, {"ushape": json.dumps(data)})

@@ -134,7 +134,8 @@ class Fitting(ABC):
     def _average_weights(self) -> None:
         """Exponential moving average of parameters and statistics, warming up from the first steps' weights."""
         keep = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        for averaged, now in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
+        mine, theirs = ([*net.parameters(), *net.buffers()] for net in (self.average, self.net))
+        for averaged, now in zip(mine, theirs, strict=True):  # each once, also where a part has it under two names
             if averaged.is_floating_point():
                 averaged.lerp_(now, 1 - keep)
             else:

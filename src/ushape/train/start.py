@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch.nn.modules.dropout import _DropoutNd
 
 from ushape.errors import RecipeError, SpecError
 from ushape.nets.plugin import files
@@ -60,20 +59,21 @@ def effective(spec: Spec, recipe: Recipe) -> Recipe:
 def check_trainable(arms: Sequence[tuple[Spec, Recipe]], classes: int) -> None:
     """SpecError where a network cannot be built, has no such weights, or scores a smaller area than the labels.
 
-    SpecError also where a plugin drops by torch's own generator, which would not give the same bits twice;
+    SpecError also where a plugin draws by torch's own generator, which would not give the same bits twice;
     RunError where `pretrained` weights do not fit, RecipeError where ImageNet's, or a rate of what began trained, have
     no effect on any of the networks.
     """
     for spec, recipe in arms:
         net = start_network(spec, recipe, classes)
         if files([spec]):
-            if any(isinstance(module, _DropoutNd) and module.p for module in net.modules()):
-                raise SpecError(
-                    f"{spec.name}: a part of its plugin drops by torch.nn, whose draws depend on threads and on "
-                    "interruptions: use ushape.nets.parts.plain.Dropout"
-                )
+            before = torch.get_rng_state()
             with torch.no_grad():  # a plugin's part may fail when it computes
                 net(torch.zeros(2, 3, max(64, net.multiple), max(64, net.multiple)))
+            if not torch.equal(before, torch.get_rng_state()):
+                raise SpecError(
+                    f"{spec.name}: a part of its plugin draws by torch's own generator, which would depend on threads "
+                    "and interruptions: use ushape.nets.parts.plain.Dropout, or a generator of its own"
+                )
         if net.shrink:
             raise SpecError(f"{spec.name}: training and scoring need scores of the image's size: use padding=same")
     check_start(arms)

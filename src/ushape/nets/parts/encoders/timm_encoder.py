@@ -49,6 +49,7 @@ class TimmEncoder(GivenEncoder):
         try:
             made = _timm().create_model(network, features_only=True, in_chans=in_channels, out_indices=indices)
         except Exception as error:  # as many classes as timm has authors
+            _check_computed(error)
             raise SpecError(f"timm:{network} cannot be an encoder ({_line(error)}): choose another network") from error
         _without_chance(made)
         _check_features(made, network, in_channels, [(i, count) for i, (_, count) in wanted.items()])
@@ -90,6 +91,7 @@ def _check_features(network: nn.Module, name: str, in_channels: int, wanted: lis
         with torch.no_grad():
             shapes = [tuple(each.shape) for each in network.eval()(image)]
     except Exception as error:
+        _check_computed(error)
         raise SpecError(
             f"timm:{name} does not take images of any size ({_line(error)}): choose a convolutional network"
         ) from error
@@ -133,6 +135,7 @@ def _levels_of(network: str, in_channels: int) -> dict[int, tuple[int, int]]:
     try:
         features = getattr(timm.create_model(network, in_chans=in_channels), "feature_info", None)
     except Exception as error:
+        _check_computed(error)
         raise SpecError(f"timm:{network} cannot be made ({_line(error)}): choose another network") from error
     if not features:
         raise SpecError(f"timm:{network} does not say what features it has: choose another network")
@@ -150,3 +153,9 @@ def _timm() -> Any:
     except ImportError:
         raise SpecError("encoder=timm:... needs timm: pip install 'ushape[encoders]'") from None
     return timm
+
+
+def _check_computed(error: Exception) -> None:
+    """Raise it again where the meta device is why, on which nothing is computed (see `count.on_meta_or_cpu`)."""
+    if isinstance(error, NotImplementedError | RuntimeError) and torch.get_default_device().type == "meta":
+        raise error

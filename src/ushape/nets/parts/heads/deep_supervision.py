@@ -2,7 +2,8 @@
 
 In training each decoder level has a 1x1 convolution of its own; the loss weighs the level of 1/2^i resolution by
 1/2^i. In evaluation only the finest one is computed. Lee et al. supervise hidden layers with SVMs; the weights
-and the per-level nearest-neighbour targets are nnU-Net's. The bottom of the U is not supervised.
+and the per-level nearest-neighbour targets are nnU-Net's, which leaves the coarsest of these levels out of the loss;
+here it counts. The bottom of the U is not supervised.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class DySample(nn.Module):
         rows, columns = (torch.arange(2 * size, device=x.device, dtype=torch.float32) for size in (h, w))
         grid = torch.stack([(columns + 0.5).expand(2 * h, -1), (rows + 0.5)[:, None].expand(-1, 2 * w)], dim=-1)
         size = torch.tensor([2.0 * w, 2.0 * h], device=x.device)
-        points = (grid + 2 * offset) / size * 2 - 1  # [N g, 2H, 2W, 2], -1 to 1 over the map
+        last = 1 - 2 / size  # the middle of the outermost pixels: no further, and nothing to pad (MPS pads by 0 alone)
+        points = ((grid + 2 * offset) / size * 2 - 1).clamp(-last, last)  # [N g, 2H, 2W, 2], -1 to 1 over the map
         grouped = x.reshape(n * self.groups, c // self.groups, h, w)
-        sampled = F.grid_sample(grouped.float(), points, padding_mode="border", align_corners=False)
+        sampled = F.grid_sample(grouped.float(), points, align_corners=False)
         return sampled.to(x.dtype).reshape(n, c, 2 * h, 2 * w)

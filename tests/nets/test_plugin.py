@@ -261,7 +261,5 @@ def test_two_plugins_of_one_name_cannot_serve_one_network(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("value", ["True", "'x'", "()", "(1, 2.5)", "None", "(0, 1)", "-1", "float('inf')"])
 def test_a_parameter_that_no_spec_can_say_is_refused(tmp_path: Path, value: str) -> None:
-    with pytest.raises(
-        SpecError, match=r"mine\.py.*its parameter power=.* cannot be written in a spec: give"
-    ):
+    with pytest.raises(SpecError, match=r"mine\.py.*its parameter power=.* cannot be written in a spec: give"):
         load_plugin(written(tmp_path, MINE.replace("power=1)", f"power={value})")))

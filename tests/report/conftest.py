@@ -210,7 +210,7 @@ def build(
         "recipe": {"steps": 1200, "batch": 8, "crop": 256, "optimizer": "adamw", "lr": 0.001, "weight_decay": 0.01,
                    "loss": {"cross_entropy": 0.5, "dice": 0.5}, "augment": ["flip", "rotate90", "stain"]},
         "arms": [
-            {"name": arm, "spec": arm.split(" ")[0], "changes": {}, "folder": f"arm{a}",
+            {"name": arm, "spec": arm.split(" ")[0], "asked": None, "changes": {}, "folder": f"arm{a}",
              "train_minutes": 60.1 + 7.3 * a,
              "parameters": 1942645 + 183_202 * a, "flops": 2_300_000_000 + 170_000_000 * a,
              "measures": measures(image[a], skill[a]),
@@ -220,6 +220,7 @@ def build(
             for a, arm in enumerate(names)
         ],
         "versions": {"ushape": "0.1.0", "code": "9f3c", "python": "3.11.7", "torch": "2.9.1"},
+        "parts": [{"name": "residual", "summary": "convolutions learn a difference", "source": "He et al. 2016"}],
         "margin": 0.01,
         "matched": None,
         "design": None,

@@ -31,6 +31,7 @@ def test_says_what_the_study_was(study: Study) -> None:
         "Pixels of code 0 were ignored",
         "each of 5 folds had 1 to 2 patients for testing",
         "unet[width=16]+residual was compared with unet[width=16].",
+        "In these names, residual stands for convolutions learn a difference (He et al. 2016).",
         "1,942,645 to 2,125,847 parameters and 2.30 to 2.47 GFLOPs",
         "Training took 800 steps of 16 crops of 128 × 128 pixels, once in each fold.",
         "Batch statistics and soft Dice were those of 4 crops at a time.",
@@ -50,6 +51,16 @@ def test_says_what_the_study_was(study: Study) -> None:
     assert "Optuna" not in text
     assert "Widths were solved" not in text
     assert "Friedman" not in text
+
+
+def test_networks_whose_widths_were_solved_keep_their_names(study: Study) -> None:
+    def edit(results: Raw) -> None:
+        results.update(matched="flops", parts=[])
+        results["arms"][1]["asked"] = "attention-unet"
+
+    text = told(study, rois=1, edit=edit)
+    assert "At these widths, unet[width=16]+residual is attention-unet." in text
+    assert "In these names" not in text
 
 
 def test_every_key_of_the_recipe_that_changes_results_changes_the_text(study: Study) -> None:

@@ -22,11 +22,13 @@ from ushape.nets.unet import build, parameters
 from ushape.predict.calibration import Calibration
 from ushape.predict.score import confusion, plain, scores
 from ushape.report.formats import write_report
+from ushape.study.design import parse_arm, plan_study
 from ushape.study.folder import read_study
 from ushape.study.maps import read_maps, summarise
-from ushape.study.results import write_results
+from ushape.study.results import _asked, _parts, write_results
 from ushape.study.statistics import paired_difference
 from ushape.study.status import read_status
+from ushape.train.recipe import Recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 MAPS = {"dice", "iou", "codes", "absent", "recipe", "versions", "classes", "mean_ranks"}
@@ -230,6 +232,18 @@ def test_each_other_arm_is_compared_with_the_first_in_every_way(results: dict[st
     expected = [(other, one, m, a) for m in ("macro_dice", "accuracy") for a in ("pooled", "per_patient")]
     assert sorted(kinds) == sorted(expected)
     assert all(c["confidence"] == 0.95 and c["p_holm"] == c["p"] for c in results["comparisons"])  # one arm
+
+
+def test_what_names_stand_for_is_told_with_its_source(results: dict[str, Any], phantom: Path):
+    assert [part["name"] for part in results["parts"]] == ["residual"]
+    assert "arXiv:1512.03385" in results["parts"][0]["source"]
+    assert all(arm["asked"] is None for arm in results["arms"])
+    given = [parse_arm(text, Recipe()) for text in ("unet[width=8,norm=instance]", "attention-unet")]
+    study = plan_study(given, replace(Recipe(), crop=48), phantom, None, 2, 1, matched="params")
+    assert [_asked(study, arm) for arm in study.arms] == [None, "attention-unet"]
+    found = {part["name"]: part["source"] for part in _parts(study)}
+    assert "Oktay" in found["attention-unet"]
+    assert {"attention-gate", "norm=instance"} <= found.keys()
 
 
 def test_arms_tell_their_size_and_time(results: dict[str, Any], finished: Path):

@@ -90,12 +90,16 @@ def _arms(r: Results) -> list[str]:
     unet = any(name == "unet" or name.startswith(("unet[", "unet+")) for name in specs)
     near = f"Widths were solved so that each came as near as it could to the {BUDGET[r.matched or 'params']} of "
     near += f"{names[0]}."
+    asked = any(a.asked for a in r.arms)
+    stand = [f"{p.name} stands for {p.summary} ({p.source})" for p in r.parts]
     had = "It had" if len(names) == 1 else "They had"
     return [
         start,
         f"{listed([f'{name} is {spec}' for name, spec in short.items()])}." if short else "",
         "Names that begin with unet stand for modifications of U-Net [@ronneberger]." if unet else "",
         near if r.matched else "",
+        f"At these widths, {listed([f'{a.name} is {a.asked}' for a in r.arms if a.asked])}." if asked else "",
+        f"In these names, {'; '.join(stand)}." if stand else "",
         f"{had} {few if few == many else f'{few} to {many}'} parameters and {work}.",
     ]
 

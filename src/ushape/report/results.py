@@ -111,11 +111,13 @@ class Measures:
 class Arm:
     """`name` says the spec, or the published network's name, and how its recipe differs; `spec` the network alone.
 
-    changes: what its recipe has otherwise than the study's.
+    asked: what it was called before its widths were solved; None where they were not. changes: what its recipe has
+    otherwise than the study's.
     """
 
     name: str
     spec: str
+    asked: str | None
     changes: dict[str, Any]
     parameters: int
     train_minutes: float | None
@@ -124,6 +126,15 @@ class Arm:
     confusion: list[list[int]]
     measures: Measures
     flops: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a word in the names of networks stands for, and where it is from."""
+
+    name: str
+    summary: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -266,6 +277,7 @@ class Results:
     versions: dict[str, Any]
     margin: float
     arms: list[Arm]
+    parts: list[Part]
     comparisons: list[Comparison]
     ranks: Ranks | None
     effects: list[Effect]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,7 +21,10 @@ from ushape.errors import RunError
 from ushape.files import read_json, write_json
 from ushape.nets.budget import sized
 from ushape.nets.plugin import hashes
+from ushape.nets.registry import AXES, BRACKETED, NETWORK, home, lookup
+from ushape.nets.spec import Spec
 from ushape.nets.weights import load_tensors
+from ushape.nets.zoo import published
 from ushape.predict.boundary import TOLERANCE
 from ushape.predict.calibration import Calibration
 from ushape.predict.score import plain, scores, summary
@@ -79,6 +83,7 @@ def write_results(
         "versions": read_question(folder)["versions"],
         "margin": study.margin,
         "arms": [_arm(study, folder, arm, evidence, sure[arm], rois, tolerance, watch) for arm in study.arms],
+        "parts": _parts(study),
         "comparisons": inference.comparisons(),
         "ranks": inference.ranks(),
         "design": _design(study.design),
@@ -145,6 +150,7 @@ def _arm(
     return {
         "name": study.arms[arm].name,
         "spec": study.arms[arm].spec.name,
+        "asked": _asked(study, arm),
         "changes": dict(study.arms[arm].changes),
         "folder": arm,
         **sized(study.arms[arm].spec, classes=len(groups.classes)),
@@ -155,6 +161,30 @@ def _arm(
         "measures": summarise(maps, groups.classes, tolerance)
         | {"calibration": {"error": plain(sure.error)} | sure.to_dict()},
     }
+
+
+def _asked(study: Study, arm: str) -> str | None:
+    """What an arm was called before its widths were solved; None where they were not, or came to the same."""
+    given = study.arms[arm]
+    name = dict(zip(study.given, study.asked, strict=False)).get(given)
+    return name if name != given.name else None
+
+
+def _parts(study: Study) -> list[dict[str, str]]:
+    """What is not plain in the networks, once each: changes as specs name them, and published networks."""
+    found: dict[str, tuple[str, str]] = {}
+    for spec in study.specs:
+        for axis in (*AXES, NETWORK):
+            name = spec.choice(axis).name
+            if name != Spec().choice(axis).name:
+                made = lookup(axis, name)
+                bare = axis == NETWORK or (axis not in BRACKETED and name != "none" and home(name).axis == axis)
+                found[name if bare else f"{axis}={name}"] = (made.summary, made.source)
+    names = {each.name: each for each in published()}
+    for text in [arm.called for arm in study.given if arm.called] + [*study.asked]:
+        if each := names.get(re.split(r"[\[+ ]", text)[0]):
+            found[each.name] = (each.title, each.source)
+    return [{"name": name, "summary": summary, "source": source} for name, (summary, source) in found.items()]
 
 
 def _mean(scores: Sequence[Any]) -> Any:

@@ -116,7 +116,7 @@ def test_what_is_no_finished_prediction_is_told(out: Path, tmp_path: Path) -> No
 def test_slides_of_two_groupings_are_refused(out: Path, blobs: Blobs) -> None:
     predicted(out / "three", blobs(20, 20), grouping("bcss-5-seed"))
     with pytest.raises(DataError, match=r"bcss-5@1, three of bcss-5-seed@1.*apart"):
-        measure(sorted(find_predictions([out]), key=lambda folder: folder.name == "three"))
+        measure(sorted(find_predictions([out])[0], key=lambda folder: folder.name == "three"))
 
 
 def test_annotations_that_cannot_be_those_of_the_slides_are_refused(out: Path, blobs: Blobs, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_annotations_that_cannot_be_those_of_the_slides_are_refused(out: Path, b
     with pytest.raises(DataError, match=r"no annotation lies on the slide of .*one: is it of another slide"):
         measure([out / "one"], file)
     with pytest.raises(DataError, match="belongs to one slide, not to 2"):
-        measure(find_predictions([out]), file)
+        measure(find_predictions([out])[0], file)
     save_label_pyramid(out / "one" / "labels.ome.tiff", blobs(20, 20), 1.0, FIVE, {})
     with pytest.raises(DataError, match="does not say the slide's pixel size"):
         measure([out / "one"], file)
@@ -133,7 +133,7 @@ def test_annotations_that_cannot_be_those_of_the_slides_are_refused(out: Path, b
 def test_slides_of_one_name_are_refused(out: Path, tmp_path: Path) -> None:
     shutil.copytree(out / "one", tmp_path / "other" / "one")
     with pytest.raises(DataError, match="same name"):
-        measure(find_predictions([out, tmp_path / "other"]))
+        measure(find_predictions([out, tmp_path / "other"])[0])
 
 
 def test_labels_of_no_class_are_told_with_their_file(out: Path) -> None:

@@ -1244,7 +1244,8 @@ def test_a_plugin_that_drops_by_torchs_own_generator_is_refused(
     run: Run, phantom: Path, tmp_path: Path, forgotten: Callable[[], None]
 ):
     file = tmp_path / "dropping.py"
-    file.write_text(SCALED.replace("self.by = by", "self.by = by\n        self.drop = nn.Dropout2d(0.1)"))
+    text = SCALED.replace("self.by = by", "self.by = by\n        self.drop = nn.Dropout2d(0.1)")
+    file.write_text(text.replace("return x * self.by", "return self.drop(x) * self.by"))
     made = run(*train_words(phantom, tmp_path / "run", f"{SPEC}+scaled"), "--plugin", file)
     assert_refused(made, "draws by torch's own generator", "use ushape.nets.parts.plain.Dropout")
     assert not (tmp_path / "run").exists()

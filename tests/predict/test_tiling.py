@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ushape.predict.tiling import GRID, Blend, Plan, cut, plan, thrifty, window
+from ushape.data.windows import cut
+from ushape.predict.tiling import GRID, Blend, Plan, plan, thrifty, window
 
 SIDE = st.integers(1, 700)
 TILES = st.sampled_from([(s, m) for s in range(GRID, 577, GRID) for m in range(0, 257, GRID) if 2 * m < s])
@@ -82,49 +83,6 @@ def test_other_tile_sizes_are_refused_with_their_values(size: int, margin: int) 
 def test_an_image_without_pixels_is_refused(height: int, width: int) -> None:
     with pytest.raises(ValueError, match="tile"):
         plan(height, width)
-
-
-# ---- cutting -----------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=200)
-@given(
-    height=st.integers(1, 90),
-    width=st.integers(1, 90),
-    y=st.integers(-150, 89),
-    x=st.integers(-150, 89),
-    size=st.integers(1, 200),
-)
-def test_a_tile_is_what_numpy_pads_by_reflection(height: int, width: int, y: int, x: int, size: int) -> None:
-    image = random_image(height, width)
-    before = (max(0, -y), max(0, -x))
-    after = (max(0, y + size - height), max(0, x + size - width))
-    padded = np.pad(image, (*zip(before, after, strict=True), (0, 0)), mode="reflect")
-    top, left = y + before[0], x + before[1]
-    assert np.array_equal(cut(image, (y, x), size), padded[top : top + size, left : left + size])
-
-
-def test_a_tile_inside_the_image_is_the_image_there() -> None:
-    image = random_image(200, 300)
-    assert np.array_equal(cut(image, (64, 128), 64), image[64:128, 128:192])
-
-
-def test_a_mask_without_channels_is_cut_like_an_image() -> None:
-    image = random_image(50, 70)
-    assert np.array_equal(cut(image[..., 0], (-64, 0), 128), cut(image, (-64, 0), 128)[..., 0])
-
-
-def test_only_the_part_of_a_mapped_image_under_the_tile_is_read() -> None:
-    class Watched(np.ndarray):
-        touched: int = 0
-
-        def __getitem__(self, key: object) -> np.ndarray:
-            found = np.asarray(super().__getitem__(key))
-            Watched.touched = max(Watched.touched, found.size)
-            return found
-
-    cut(np.zeros((3000, 3000), np.uint8).view(Watched), (-64, 1000), 512)
-    assert Watched.touched <= 512 * 512
 
 
 # ---- blending ----------------------------------------------------------------------------------------------

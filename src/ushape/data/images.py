@@ -33,6 +33,7 @@ from ushape.data.rois import (
     resampled_size,
 )
 from ushape.data.stain import restained, strength_matrix
+from ushape.data.windows import cut
 from ushape.errors import DataError
 from ushape.files import cache_folder, content_hash, replacing
 
@@ -175,15 +176,7 @@ class ImageCrops:
         side = draw_side(self.settings, rng)
         if self.maps is None:
             side = min(side, height, width)
-        top, left = (int(rng.integers(min(0, n - side), max(0, n - side) + 1)) for n in (height, width))
-        maps = [] if self.maps is None else [_mirrored(self.maps[number], top, left, side)]
-        light, changed = change(_mirrored(self.images[number], top, left, side), maps, self.settings, rng, at)
+        y, x = (int(rng.integers(min(0, n - side), max(0, n - side) + 1)) for n in (height, width))
+        maps = [] if self.maps is None else [cut(self.maps[number], (y, x), side)]
+        light, changed = change(cut(self.images[number], (y, x), side), maps, self.settings, rng, at)
         return light, changed[0] if changed else None
-
-
-def _mirrored(image: Bytes, top: int, left: int, side: int) -> Bytes:
-    """The window of an image [H, W, C] with this corner, [side, side, C]; what lies beyond its border is mirrored."""
-    height, width = image.shape[:2]
-    inside = image[max(top, 0) : top + side, max(left, 0) : left + side]
-    beyond = [(max(-start, 0), max(start + side - length, 0)) for start, length in ((top, height), (left, width))]
-    return inside if not any(map(any, beyond)) else np.pad(inside, [*beyond, (0, 0)], "reflect")

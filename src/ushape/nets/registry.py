@@ -70,6 +70,13 @@ class Modification:
 _REGISTRY: dict[tuple[str, str], Modification] = {}
 
 
+def is_sound(value: object) -> bool:
+    """Whether a spec can say it and be read again: whole numbers not negative, finite numbers, tuples from 1 on."""
+    if isinstance(value, tuple):
+        return len(value) > 0 and all(type(v) is int and v > 0 for v in value)
+    return (type(value) is int and value >= 0) or (type(value) is float and math.isfinite(value))
+
+
 def register(
     axis: str, name: str, summary: str, source: str, target: str | Callable[..., Any], **options: Value
 ) -> Modification:
@@ -81,13 +88,7 @@ def register(
     if (axis, name) in _REGISTRY:
         raise SpecError(f"{name!r} is already a modification of the axis {axis}: choose another name")
     for key, value in options.items():
-        whole = value if isinstance(value, tuple) else (value,)
-        if type(value) is float:
-            written = math.isfinite(value)
-        else:
-            least = 1 if isinstance(value, tuple) else 0
-            written = bool(whole) and all(type(v) is int and v >= least for v in whole)
-        if not written:
+        if not is_sound(value):
             raise SpecError(
                 f"{name!r}: its parameter {key}={value!r} cannot be written in a spec: give an int from 0 on (0 and 1 "
                 "for no and yes), a finite float, or a tuple of int from 1 on"
@@ -132,6 +133,11 @@ def home(name: str) -> Modification:
         known = sorted({m.name for m in modifications()} - {"none"})
         raise SpecError(f"unknown modification {name!r}{nearest(name, known)} (`ushape mods` lists all; {_OWN})")
     return next((m for m in found if m.axis == "block"), found[0])
+
+
+def is_bare(axis: str, name: str) -> bool:
+    """Whether specs say `+name` for this modification of an axis, and not `axis=name` in brackets."""
+    return axis not in BRACKETED and name != "none" and home(name).axis == axis
 
 
 _OWN = "one of your own: give its file with --plugin"

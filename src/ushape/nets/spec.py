@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from ushape.errors import SpecError, nearest
-from ushape.nets.registry import AXES, BRACKETED, NETWORK, Modification, Value, home, lookup
+from ushape.nets.registry import AXES, NETWORK, Modification, Value, home, is_bare, is_sound, lookup
 from ushape.nets.zoo import find_published, own_widths
 
 
@@ -105,10 +105,10 @@ class Spec:
             choice = getattr(self, axis)
             if choice == getattr(default, axis):
                 continue
-            if axis in BRACKETED or choice.name == "none" or home(choice.name).axis != axis:
-                inside.append(f"{axis}={choice}")
-            else:
+            if is_bare(axis, choice.name):
                 behind.append(f"+{choice}")
+            else:
+                inside.append(f"{axis}={choice}")
         return self.network.name + (f"[{','.join(inside)}]" if inside else "") + "".join(behind)
 
     def __str__(self) -> str:
@@ -289,7 +289,7 @@ def _normal(modification: Modification, choice: Choice) -> Choice:
             value = float(value) if abs(value) < 2**1000 else math.inf
         if isinstance(value, float):
             value += 0.0  # -0 is 0
-        if type(value) is not type(default) or not _sound(value):
+        if type(value) is not type(default) or not is_sound(value):
             raise SpecError(f"{modification.name!r}: {key}={value!r}: give a value like {_show(default)}")
         kept[key] = value
     changed = {k: v for k, v in sorted(kept.items()) if v != modification.options[k]}
@@ -310,13 +310,6 @@ def _value(key: str, text: str, like: Value) -> Value:
     except ValueError:
         kind = {int: "a whole number", float: "a number", tuple: "whole numbers joined by hyphens, as 1-2-4"}
         raise SpecError(f"{key}={text!r}: give {kind[type(like)]}") from None
-
-
-def _sound(value: Value) -> bool:
-    """Whether a parameter can be written and read again: whole numbers not negative, numbers finite."""
-    if isinstance(value, tuple):
-        return len(value) > 0 and all(type(v) is int and v > 0 for v in value)
-    return value >= 0 if isinstance(value, int) else math.isfinite(value)
 
 
 def _show(value: object) -> str:

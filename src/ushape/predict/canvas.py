@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ushape.data.classes import IGNORE
+from ushape.data.windows import cut_from
 from ushape.predict.score import likeliest
 from ushape.predict.store import Store
-from ushape.predict.tiling import Plan, cut_from, window
+from ushape.predict.tiling import Plan, window
 
 Bytes = NDArray[np.uint8]
 Float = NDArray[np.float32]

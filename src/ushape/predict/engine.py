@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ushape.data.classes import Grouping
 from ushape.data.rois import Pixels, Roi
+from ushape.data.windows import cut
 from ushape.nets.device import autocast
 from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
@@ -19,7 +20,7 @@ from ushape.predict.calibration import Calibration, calibration
 from ushape.predict.ensemble import Member
 from ushape.predict.guided import guided
 from ushape.predict.score import Matrix, confusion, likeliest
-from ushape.predict.tiling import Blend, cut, plan
+from ushape.predict.tiling import Blend, plan
 from ushape.predict.turns import turn, turn_back, views
 from ushape.threads import Lanes
 

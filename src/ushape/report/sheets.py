@@ -113,7 +113,8 @@ def fairness(results: Results) -> Sheet:
     heads = ["Arm", "Parameters", "GFLOPs", "Runs", "Steps a run", "Learning rate"]
     heads += ["Trials a fold"] if t else []
     starts = [results.began(arm) for arm in results.arms]
-    heads += ["Begins from"] if len({*starts}) > 1 else []
+    unlike = len({*starts}) > 1
+    heads += ["Begins from"] if unlike else []
     rows = []
     for arm, start in zip(results.arms, starts, strict=True):
         runs = [c for c in results.curves if c.arm == arm.name]
@@ -124,7 +125,7 @@ def fairness(results: Results) -> Sheet:
         rates = [s.chosen for s in found] if t and t.key == "rate" else [own]
         row += [_range([r for r in rates if r is not None], "g")]
         row += [_range([len(s.trials) for s in found], ",")] if t else []
-        row += [start] if len({*starts}) > 1 else []
+        row += [start] if unlike else []
         rows.append([*row, fixed(arm.train_minutes)])
     note = "Training time is the sum over all runs. GFLOPs are those for an image of 256 × 256 px."
     return Sheet("arms", "What each arm got", [*heads, "Training, min"], rows, note)

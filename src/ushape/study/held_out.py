@@ -56,8 +56,10 @@ def find_arms(paths: Sequence[Path], patients: Collection[str]) -> list[Arm]:
     for path in paths:
         if (path / "study.yaml").exists():
             found = _of_study(path, patients)
+        elif _is_arm(path):
+            found = _of_study(path.parent, patients, path.name)
         else:
-            found = _of_study(path.parent, patients, path.name) if _is_arm(path) else [_alone(path, patients)]
+            found = [_alone(path, patients)]
         if not found[0].seeds[0]:
             raise RunError(
                 f"{path}: every patient of the data was in its training or validation set, or is not of this study: "

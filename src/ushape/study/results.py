@@ -21,7 +21,7 @@ from ushape.errors import RunError
 from ushape.files import read_json, write_json
 from ushape.nets.budget import sized
 from ushape.nets.plugin import hashes
-from ushape.nets.registry import AXES, BRACKETED, NETWORK, home, lookup
+from ushape.nets.registry import AXES, NETWORK, is_bare, lookup
 from ushape.nets.spec import Spec
 from ushape.nets.weights import load_tensors
 from ushape.nets.zoo import published
@@ -178,7 +178,7 @@ def _parts(study: Study) -> list[dict[str, str]]:
             name = spec.choice(axis).name
             if name != Spec().choice(axis).name:
                 made = lookup(axis, name)
-                bare = axis == NETWORK or (axis not in BRACKETED and name != "none" and home(name).axis == axis)
+                bare = axis == NETWORK or is_bare(axis, name)
                 found[name if bare else f"{axis}={name}"] = (made.summary, made.source)
     names = {each.name: each for each in published()}
     for text in [arm.called for arm in study.given if arm.called] + [*study.asked]:

@@ -711,6 +711,35 @@ def test_weights_saved_by_hand_are_evaluated(run: Run, phantom: Path, tmp_path: 
     assert_refused(made, f"{tmp_path}: does not say on which patients it was trained")
 
 
+def test_a_student_says_who_teaches_it(run: Run, phantom: Path, tmp_path: Path):
+    assert run(*train_words(phantom, tmp_path / "teacher")).code == 0
+    words = [*train_words(phantom, tmp_path / "student"), "--set", f"teacher={tmp_path / 'teacher'}"]
+    made = run(*words)
+    assert made.code == 0, made.err
+    assert f"learns from 1 network of {tmp_path / 'teacher'}" in made.out
+    assert run(*words).out.count("learns from") == 0  # it is done
+    assert_refused(
+        run(*train_words(phantom, tmp_path / "x" / "y"), "--set", f"teacher={tmp_path / 'x'}"),
+        "lies in the folder of teachers",
+    )
+
+
+def test_what_cannot_be_scored_is_told_before_anything_is_predicted(
+    run: Run, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine, "evaluate", lambda *_: pytest.fail("predicted"))
+    last = sorted((data / "masks").iterdir())[-1]
+    mask = np.asarray(Image.open(last)).copy()
+    mask[0, 0] = 22
+    Image.fromarray(mask).save(last)
+    words = ["evaluate", trained, "--data", data, "--json", tmp_path / "s.json", "--threads", 1]
+    assert_refused(run(*words), last.name, "code 22")
+    for path in (data / "masks").iterdir():
+        Image.fromarray(np.zeros_like(mask)).save(path)
+    assert_refused(run(*words), "masks belongs to a class of bcss-5", "ignored")
+    assert not (tmp_path / "s.json").exists()
+
+
 def test_evaluation_of_what_is_no_network_is_refused(run: Run, phantom: Path, tmp_path: Path):
     (tmp_path / "weights.safetensors").write_bytes(b"no weights")
     assert_refused(run("evaluate", tmp_path, "--data", phantom), "weights.safetensors", "damaged")

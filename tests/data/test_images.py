@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +142,22 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
         find_images(tmp_path / "gone")
     with pytest.raises(DataError, match="holds no image"):
         find_images(tmp_path)
+
+
+def test_two_that_need_the_same_make_it_once(tmp_path: Path) -> None:
+    made = []
+
+    def make() -> images.Bytes:
+        made.append(1)
+        time.sleep(0.3)
+        return np.arange(12, dtype=np.uint8).reshape(4, 3)
+
+    def look() -> list[images.Bytes]:
+        return images.kept_together(tmp_path / "a.npy", make, [(1, 2), (2, 1)])
+
+    with ThreadPoolExecutor(2) as both:
+        first, second = (found.result() for found in [both.submit(look), both.submit(look)])
+    assert made == [1]
+    assert [image.tolist() for image in first] == [image.tolist() for image in second]
+    assert [image.shape for image in first] == [(1, 2, 3), (2, 1, 3)]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]

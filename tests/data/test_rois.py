@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from ushape.data import rois
 from ushape.data.rois import (
     Roi,
     cache_folder,
+    check_coarseness,
     check_pixel_size,
     find_rois,
     fingerprint,
@@ -145,6 +148,12 @@ def test_numbers_that_a_separator_divides_are_no_two_spellings() -> None:
     assert twice_spelt(["site.7_a", "site-7_b"]) == [("site.7", "site-7")]
 
 
+def test_project_names_and_other_alphabets_are_told_apart() -> None:
+    assert twice_spelt(["TCGA-BRCA-0001_1", "TCGA-BRCA-0002_1"]) == []
+    assert twice_spelt(["Müller_1", "Möller_1", "Мария_1", "Иван_1"]) == []
+    assert twice_spelt(["Мария_1", "мария_2"]) == [("Мария", "мария")]
+
+
 def test_different_patients_and_two_rois_of_one_are_no_two_spellings() -> None:
     assert twice_spelt([NAME, NAME.replace("xmin4", "xmin5"), OTHER, "TCGA-A1-A0SL-DX1"]) == []
     assert twice_spelt([f"SEED-{i:02}-R{i:03}-DX1" for i in range(15)]) == []
@@ -262,6 +271,16 @@ def test_a_finer_pixel_size_enlarges_and_the_same_one_changes_nothing() -> None:
     assert np.array_equal(resample_mask(Image.fromarray(codes), 1.2, 1.2), codes)
 
 
+def test_pixels_far_too_coarse_are_refused_and_coarse_ones_noted(tmp_path: Path, write_rois: WriteRois) -> None:
+    write_rois(tmp_path, {"p1_MPP-5.0000": arrays()})
+    roi = find_rois(tmp_path)[0]
+    with pytest.raises(DataError, match=r"p1_MPP-5\.0000\.png: its pixels of 5 µm hold nothing.*true pixel size"):
+        open_pixels(roi, 1.2)
+    assert open_pixels(roi, 1.25).codes.shape == (96, 128)
+    assert check_coarseness(roi.image, 2.4, 1.2) is None
+    assert "2.1 times to 1.2 µm" in (check_coarseness(roi.image, 2.5, 1.2) or "")
+
+
 def test_image_and_mask_stay_in_register(tmp_path: Path, write_rois: WriteRois) -> None:
     codes = np.kron(arrays(4, 9, 7)[1], np.ones((30, 30), np.uint8))
     write_rois(tmp_path, {NAME: (np.repeat(codes[..., None] * 10, 3, -1), codes)})
@@ -294,6 +313,30 @@ def test_a_palette_mask_is_read_by_its_codes_and_not_its_colours(tmp_path: Path)
     image.putpalette(np.random.default_rng(0).integers(0, 256, 768, np.uint8).tobytes())
     image.save(tmp_path / "a.png")
     assert np.array_equal(np.asarray(read_mask(tmp_path / "a.png")), codes)
+
+
+def test_a_palette_mask_whose_greys_are_codes_under_other_numbers_is_refused(tmp_path: Path) -> None:
+    """Programs that shrink PNG files renumber greys."""
+    image = Image.fromarray(np.array([[0, 1, 2, 3]], np.uint8))
+    image.putpalette(bytes(grey for code in (1, 2, 4, 10) for grey in (code,) * 3))
+    image.save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: .*number 0 is shown as grey 1.*8-bit grey"):
+        read_mask(tmp_path / "a.png")
+    image.putpalette(bytes(grey for code in range(4) for grey in (code,) * 3))  # greys that are their numbers
+    image.save(tmp_path / "a.png")
+    assert np.asarray(read_mask(tmp_path / "a.png")).tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_mask_of_few_bits_is_refused(tmp_path: Path, bits: int) -> None:
+    """Their 1 is 17, or 85, to Pillow, and 1 to other programs."""
+    row = bytes([0, 0b00011011 if bits == 2 else 0b00000001])  # no filter; then four pixels, or two
+    head = struct.pack(">IIBBBBB", 8 // bits, 1, bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(row)), (b"IEND", b""))
+    chunks = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    with pytest.raises(DataError, match=r"a\.png: is 2-bit or 4-bit grey.*convert it to 8-bit"):
+        read_mask(tmp_path / "a.png")
 
 
 def test_an_opaque_alpha_channel_is_dropped(tmp_path: Path) -> None:

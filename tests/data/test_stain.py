@@ -140,6 +140,12 @@ def test_the_strength_matrix_is_what_normalise_applies() -> None:
     assert strength == pytest.approx(REFERENCE, rel=0.03)
 
 
+def test_what_is_painted_black_is_no_tissue() -> None:
+    rgb = np.tile(tissue(), (5, 5, 1))
+    black = np.random.default_rng(0).integers(0, 12, rgb.shape, np.uint8)  # JPEG leaves traces in what was blacked out
+    assert np.array_equal(strength_matrix(np.concatenate([rgb, black])), strength_matrix(rgb))
+
+
 def test_without_tissue_the_matrix_is_the_identity_and_the_image_stays() -> None:
     white = np.full((40, 40, 3), 240, np.uint8)
     assert np.array_equal(strength_matrix(white), np.eye(3))

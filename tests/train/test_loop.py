@@ -450,6 +450,22 @@ def test_a_run_killed_before_its_score_is_scored_only(tmp_path: Path, fit: Train
     assert (folder / "rois.json").read_bytes() == (reference / "rois.json").read_bytes()
 
 
+def test_scoring_goes_on_with_the_rois_that_are_left(
+    tmp_path: Path, fit: Train, reference: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = fit(tmp_path / "run")
+    rois = json.loads((folder / "rois.json").read_text())
+    assert len(rois) > 1
+    (folder / "rois.json").unlink()
+    (folder / "scored.json").write_text(json.dumps(dict([next(iter(rois.items()))])))
+    looked = []
+    monkeypatch.setattr(loop, "open_pixels", lambda roi, *how: looked.append(roi.name) or open_pixels(roi, *how))
+    fit(folder)
+    assert looked == list(rois)[1:]
+    assert (folder / "rois.json").read_bytes() == (reference / "rois.json").read_bytes()
+    assert not (folder / "scored.json").exists()
+
+
 @pytest.mark.parametrize("scored", [False, True])
 def test_what_a_kill_left_behind_is_removed_when_the_run_is_started_again(
     tmp_path: Path, fit: Train, reference: Path, scored: bool

@@ -273,8 +273,8 @@ def test_a_run_whose_parent_is_killed_saves_and_stops(tmp_path: Path, plan: RunP
 
 
 def test_a_run_whose_parent_is_killed_while_it_scores_stops(tmp_path: Path, plan: RunPlan):
-    # a hundred test ROIs of 3.7 million pixels, each seen eight times, take minutes
-    recipe = replace(plan.recipe, steps=1, tta="d4", mpp=0.06, normalise="none")
-    open_run(tmp_path / "run", replace(plan, recipe=recipe, validation=(), test=plan.test * 100))
+    # a thousand test ROIs of 150,000 pixels, each seen fourteen times, take minutes
+    recipe = replace(plan.recipe, steps=1, tta="zooms", mpp=0.3, normalise="none")
+    open_run(tmp_path / "run", replace(plan, recipe=recipe, validation=(), test=plan.test * 1000))
     kill_the_parent_when((tmp_path / "run" / "weights.safetensors").exists, tmp_path / "run")
     assert not (tmp_path / "run" / "rois.json").exists()

@@ -28,7 +28,7 @@ from ushape.train.losses import distillation_loss
 from ushape.train.places import TAKEN
 from ushape.train.recipe import Recipe, with_full_paths
 from ushape.train.run import RunPlan, open_run
-from ushape.train.sources import find_teachers
+from ushape.train.sources import check_apart, check_unlabelled, find_teachers
 from ushape.train.steps import read_log
 from ushape.train.teaching import Teachers
 
@@ -263,3 +263,40 @@ def test_a_network_remembers_whom_its_teachers_know(tmp_path: Path, short: RunPl
     about = load_weights(fit(tmp_path / "run", taught(short, tmp_path / "teacher"))).about
     assert about["trained_on"] == sorted([*short.patients("train"), "PHAN-X1-0001"])
     assert about["validated_on"] == sorted([*short.patients("validation"), "PHAN-Y1-0001"])
+
+
+def test_a_network_whose_teacher_does_not_say_whom_it_knows_does_not_either(tmp_path: Path, short: RunPlan, arm: Path):
+    given = load_weights(arm / "fold1-seed1")
+    told = {key: value for key, value in given.about.items() if key not in ("trained_on", "validated_on")}
+    (tmp_path / "teacher").mkdir()
+    save_weights(tmp_path / "teacher" / "weights.safetensors", given.net, told)
+    plan = replace(taught(short, tmp_path / "teacher"), validation=(), test=())
+    plan = replace(plan, recipe=replace(plan.recipe, validations=0))
+    about = load_weights(fit(tmp_path / "run", plan)).about
+    assert not {"trained_on", "validated_on"} & set(about)
+
+
+def test_images_that_no_crop_can_be_made_of_are_told_of_before_anything_is_computed(
+    tmp_path: Path, short: RunPlan, arm: Path, loose: Path
+):
+    folder = Path(shutil.copytree(loose, tmp_path / "loose"))
+    recipe = taught(short, arm, unlabelled=str(folder), unlabelled_share=0.5).recipe
+    check_unlabelled(recipe, None)
+    small = folder / "PHAN-Z3-0001-DX1_tile3_MPP-1.2000.png"
+    Image.new("RGB", (20, 90)).save(small)
+    with pytest.raises(DataError, match=rf"{small.name}: is 20 x 90 px .* smaller than the smallest window"):
+        check_unlabelled(recipe, None)
+    small.write_bytes(small.read_bytes()[:60])
+    with pytest.raises(DataError, match=f"{small.name}: is truncated or damaged"):
+        check_unlabelled(recipe, None)
+
+
+def test_a_run_inside_the_folder_of_its_teachers_is_refused(tmp_path: Path, short: RunPlan, arm: Path):
+    recipe = taught(short, arm).recipe
+    with pytest.raises(RunError, match="student: lies in the folder of teachers"):
+        check_apart(recipe, arm / "student")
+    check_apart(recipe, tmp_path / "student")
+    check_apart(short.recipe, arm / "student")
+    check_apart(
+        taught(short, arm / "fold1-seed1").recipe, arm / "fold1-seed1" / "student"
+    )  # one network, no folder of runs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ushape.commands.shared import Bar, check_mpp, check_output, print_scores, say
+from ushape.commands.shared import Bar, check_mpp, check_output, print_scores, read_all, say
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -14,6 +14,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from operator import add
 
     from ushape.data.classes import grouping
+    from ushape.data.crops import check_annotated
     from ushape.data.rois import find_rois, in_both, open_pixels
     from ushape.files import write_json
     from ushape.nets.device import pick_device, pick_precision
@@ -33,8 +34,10 @@ def evaluate(options: argparse.Namespace) -> None:
     rois = find_rois(options.data, options.mpp)
     check_mpp(options.mpp, [roi.name for roi in rois])
     device = pick_device(options.device)
+    read_all(rois, about["mpp"], about["normalise"])
+    check_annotated((open_pixels(roi, about["mpp"], about["normalise"]) for roi in rois), groups)
+    precision = pick_precision("auto", device)
     with Lanes(options.threads or cores()) as lanes, Bar("ROIs", len(rois)) as advance:
-        precision = pick_precision("auto", device)
         members = [Predictor(network.net, device, precision, lanes, tta, guided) for network in networks]
         matrices, sure = {}, {}
         pixels = (open_pixels(roi, about["mpp"], about["normalise"]) for roi in rois)
@@ -47,8 +50,15 @@ def evaluate(options: argparse.Namespace) -> None:
         name: scores(matrix, groups.classes) | {"calibration_error": plain(sure[name].error)}
         for name, matrix in matrices.items()
     }
-    print_scores({"": made}, groups.id)
     seen = in_both([r.name for r in rois], [p for network in networks for p in patients_seen(network.about)])
+    if options.json:
+        told = [
+            {"weights": str(path), "spec": network.net.spec.name, "seed": network.about.get("seed")}
+            for path, network in zip(options.weights, networks, strict=True)
+        ]
+        head = {"grouping": groups.id, "tta": tta, "guided": guided, "precision": precision, "networks": told}
+        write_json(options.json, head | {"seen_patients": seen} | made | {"rois": each})
+    print_scores({"": made}, groups.id)
     if seen:
         owner = "the network's" if len(networks) == 1 else "a network's"
         say(f"note: {len(seen)} of these patients were in {owner} training or validation set")
@@ -57,13 +67,6 @@ def evaluate(options: argparse.Namespace) -> None:
             say(f"note: {path} does not say on which patients it was trained: they may be among these")
         if unsure := maybe_known(network.about, [roi.patient for roi in rois]):
             say(f"note: {path} {unsure} may be one")
-    if options.json:
-        told = [
-            {"weights": str(path), "spec": network.net.spec.name, "seed": network.about.get("seed")}
-            for path, network in zip(options.weights, networks, strict=True)
-        ]
-        head = {"grouping": groups.id, "tta": tta, "guided": guided, "networks": told, "seen_patients": seen}
-        write_json(options.json, head | made | {"rois": each})
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -147,6 +150,10 @@ def export(options: argparse.Namespace) -> None:
     check_of_tissue(options.weights, about)
     if options.out.resolve() == weights_file(options.weights).resolve():
         raise RunError(f"{options.out}: are the weights themselves: name another file")
+    if options.out.name in ("weights.safetensors", "state.safetensors") and any(
+        (options.out.parent / name).exists() for name in ("run.yaml", "pretrain.yaml")
+    ):
+        raise RunError(f"{options.out}: belongs to another run: name another file")
     if options.int8 and options.mpp and not options.calibrate:
         raise RunError("--mpp is the pixel size of the images of --calibrate: name these, or leave it out")
     if options.int8:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ushape.errors import DataError, RecipeError, RunError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ushape.data.rois import Roi
     from ushape.train.recipe import Recipe
 
 
@@ -128,8 +129,30 @@ class Bar:
         shown = f"{self.value} {value:.3f}" if self.value and value is not None and value == value else ""
         self._progress.update(done, shown)
 
+    def of(self, done: int, total: int) -> None:
+        """So many are done, of a total that was not known before."""
+        self._progress.update(done, total=total)
+
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+
+def read_all(rois: Sequence[Roi], mpp: float, normalise: str) -> None:
+    """Decode ROIs into the cache, with progress: what opens them later finds them there, and no wrong file comes late.
+
+    Says which of them are enlarged so far that they show little.
+    """
+    from ushape.data.rois import check_coarseness, open_pixels
+
+    with Bar("ROIs read", len(rois)) as advance:
+        for roi in rois:
+            open_pixels(roi, mpp, normalise)
+            advance()
+    notes = [note for roi in rois if (note := check_coarseness(roi.image, roi.mpp, mpp))]
+    for note in notes[:3]:
+        say(f"note: {note}")
+    if len(notes) > 3:
+        say(f"note: {len(notes) - 3} more images are enlarged as far")
 
 
 class StudyBars:

@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ushape.commands.shared import Bar, StudyBars, check_mpp, print_scores, read_recipe, say, several
+from ushape.commands.shared import Bar, StudyBars, check_mpp, print_scores, read_all, read_recipe, say, several
 from ushape.errors import RunError, UshapeError
 
 if TYPE_CHECKING:
@@ -57,13 +57,17 @@ def _planned(
     options: argparse.Namespace, arms: Sequence[Arm | Spec], design: Design | None, base: Spec | None
 ) -> Study:
     """The study that the options ask for; an error where it cannot be."""
+    from ushape.data.rois import find_rois
     from ushape.study.design import plan_study
     from ushape.study.folder import solved_before
+    from ushape.train.sources import check_apart
 
     recipe = read_recipe(options)
     search = _search(options, recipe)
     places = (options.data, options.mpp, options.folds, options.seeds)
     asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
+    check_apart(recipe, options.out)
+    read_all(find_rois(options.data, options.mpp), recipe.mpp, recipe.normalise)
     before = solved_before(options.out, arms, options.match)
     study = plan_study(arms, recipe, *places, **asked, search=search, solved=before)
     if recipe.unlabelled == "none":

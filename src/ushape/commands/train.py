@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ushape.commands.shared import Bar, check_mpp, print_scores, read_recipe, say, training_threads
+from ushape.commands.shared import Bar, check_mpp, print_scores, read_all, read_recipe, say, several, training_threads
 from ushape.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ def train(options: argparse.Namespace) -> None:
     from ushape.nets.device import pick_device
     from ushape.nets.spec import parse
     from ushape.threads import Lanes
+    from ushape.train.loop import have_taught
     from ushape.train.loop import train as run_training
     from ushape.train.run import open_run
+    from ushape.train.sources import check_apart, check_unlabelled, find_teachers
     from ushape.train.start import check_trainable
 
     recipe, spec = read_recipe(options), parse(options.spec)
@@ -41,13 +43,17 @@ def train(options: argparse.Namespace) -> None:
     check_sizes(pixels, recipe.crop)
     check_annotated(pixels, grouping(recipe.grouping))
     _check_tissue(plan)
+    check_unlabelled(recipe, options.mpp)
+    check_apart(recipe, options.out)
     open_run(options.out, plan)
-    with (
-        holding(options.out / "run.yaml"),
-        Lanes(count) as lanes,
-        Bar("steps", recipe.steps, "loss") as advance,
-    ):
-        run_training(plan, options.out, lanes, device, lambda step, loss: advance(step, loss), options.save_every)
+    with holding(options.out / "run.yaml"), Lanes(count) as lanes:
+        if recipe.teacher != "none" and not (options.out / "weights.safetensors").exists():
+            teachers = find_teachers(recipe, plan.patients("test"), plan.patients("validation"))
+            say(f"learns from {several(len(teachers), 'network')} of {recipe.teacher}")
+            with Bar("images seen by teachers", 0) as advance:
+                have_taught(plan, lanes, device, advance.of)
+        with Bar("steps", recipe.steps, "loss") as advance:
+            run_training(plan, options.out, lanes, device, lambda step, loss: advance(step, loss), options.save_every)
     say(f"weights: {options.out / 'weights.safetensors'}")
     if plan.test:
         _print_run(options.out, recipe.grouping)
@@ -65,6 +71,7 @@ def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
             "it out"
         )
     rois = find_rois(options.data, options.mpp)
+    read_all(rois, recipe.mpp, recipe.normalise)
     spec = parse(options.spec)
     validation: list[Roi] = []
     test: list[Roi] = []

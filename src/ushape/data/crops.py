@@ -10,7 +10,7 @@ same crops.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +38,14 @@ def check_sizes(pixels: Sequence[Pixels], crop: int) -> None:
             )
 
 
-def check_annotated(pixels: Sequence[Pixels], grouping: Grouping) -> None:
+def check_annotated(pixels: Iterable[Pixels], grouping: Grouping) -> None:
     """DataError where no pixel of any of the ROIs has a class."""
-    if not any(grouping.count(each.codes).any() for each in pixels):
-        raise DataError(
-            f"no pixel of {pixels[0].roi.mask.parent} belongs to a class of {grouping.id}: all of it is ignored; check "
-            "the masks"
-        )
+    for each in pixels:
+        if grouping.count(each.codes).any():
+            return
+    raise DataError(
+        f"no pixel of {each.roi.mask.parent} belongs to a class of {grouping.id}: all of it is ignored; check the masks"
+    )
 
 
 class Crops:

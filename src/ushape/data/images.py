@@ -7,6 +7,7 @@ little tissue to tell it, and lie in one memory-mapped file of the cache: a thou
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,6 +22,7 @@ from ushape.data.rois import (
     IMAGE_FOLDERS,
     SUFFIXES,
     cache_key,
+    check_coarseness,
     check_files,
     check_names,
     image_files,
@@ -36,6 +38,7 @@ from ushape.data.stain import restained, strength_matrix
 from ushape.data.windows import cut
 from ushape.errors import DataError
 from ushape.files import cache_folder, content_hash, replacing
+from ushape.locks import holding
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,10 @@ def fingerprint(pictures: Sequence[Picture]) -> str:
 def open_images(pictures: Sequence[Picture], mpp: float, normalise: str) -> list[Bytes]:
     """Their pixels at `mpp` µm per pixel, each uint8 [H, W, 3]; `normalise`: `stain`, slide by slide, or `none`.
 
-    In the order of `find_images`. DataError where a file is damaged.
+    In the order of `find_images`. DataError where a file is damaged or its pixels are far too coarse.
     """
+    for each in pictures:
+        check_coarseness(each.path, each.mpp, mpp)
     made: list[Bytes] = []
     for _, group in groupby(pictures, key=lambda picture: picture.slide):
         made += _open_slide(list(group), mpp, normalise)
@@ -116,9 +121,14 @@ def kept_together(path: Path, make: Callable[[], Bytes], shapes: Iterable[tuple[
     uint8 [P, C].
     """
     if not path.is_file():
-        pixels = make()
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, pixels)
+        turn = path.with_suffix(".lock")
+        turn.touch()
+        with holding(turn, math.inf):  # runs beside this one wait for what it makes
+            if not path.is_file():
+                pixels = make()
+                with replacing(path) as temporary, temporary.open("wb") as file:
+                    np.save(file, pixels)
+            turn.unlink(missing_ok=True)
     pixels = cast(Bytes, np.load(path, mmap_mode="r"))
     made, start = [], 0
     for height, width in shapes:
@@ -136,6 +146,17 @@ def _size(path: Path) -> tuple[int, int]:
 def _cache_file(pictures: list[Picture], mpp: float, normalise: str) -> Path:
     key = cache_key([p.path for p in pictures], f"{mpp:.6g}", normalise, *(f"{p.mpp:.6g}" for p in pictures))
     return cache_folder() / f"{key}-images.npy"
+
+
+def check_windows(pictures: Sequence[Picture], images: Sequence[Bytes], settings: CropSettings) -> None:
+    """DataError where an image is smaller than the smallest window that crops are made of."""
+    for picture, image in zip(pictures, images, strict=True):
+        if min(image.shape[:2]) < settings.smallest:
+            raise DataError(
+                f"{picture.path}: is {image.shape[1]} x {image.shape[0]} px at the pixel size of training, smaller "
+                f"than the smallest window of {settings.smallest} (crop={settings.size} / (1 + scale)): set crop to "
+                "less or scale to more"
+            )
 
 
 class ImageCrops:
@@ -156,13 +177,7 @@ class ImageCrops:
         maps: Sequence[Bytes] | None = None,
     ) -> None:
         self.images, self.settings, self.seed, self.maps = list(images), settings, seed, maps
-        for picture, image in zip(pictures, images, strict=True):
-            if min(image.shape[:2]) < settings.smallest:
-                raise DataError(
-                    f"{picture.path}: is {image.shape[1]} x {image.shape[0]} px at the pixel size of training, smaller "
-                    f"than the smallest window of {settings.smallest} (crop={settings.size} / (1 + scale)): set "
-                    "crop to less or scale to more"
-                )
+        check_windows(pictures, images, settings)
         patients = sorted({p.patient for p in pictures})
         self._of = [[i for i, p in enumerate(pictures) if p.patient == patient] for patient in patients]
 

@@ -34,6 +34,9 @@ SUFFIXES = (".png", ".tif", ".tiff")
 MAX_PIXELS = 2**30
 """Images of more pixels than this are refused as slides or decompression bombs."""
 
+FAR = 4
+"""Images whose pixels are more than so many times those of a network are refused: they hold nothing of what it sees."""
+
 _MPP = re.compile(r"_MPP-(\d+(?:\.\d+)?)([_,-]\d+)?")
 Bytes = NDArray[np.uint8]
 
@@ -103,6 +106,24 @@ def check_pixel_size(size: float, where: str, remedy: str) -> None:
     """DataError unless a pixel size in µm can be one."""
     if not 0.01 <= size <= 100:
         raise DataError(f"{where}: a pixel size of {size:g} µm cannot be right (0.01 to 100): {remedy}")
+
+
+def check_coarseness(path: Path, size: float, to: float) -> str | None:
+    """A note on an image whose pixels of `size` µm are more than twice those that a network sees it at, `to` µm.
+
+    DataError where they are more than FAR times those.
+    """
+    if size > FAR * to:
+        raise DataError(
+            f"{path}: its pixels of {size:g} µm hold nothing of what a network of {to:g} µm per pixel looks at: give a "
+            "finer scan, or the true pixel size in its name (_MPP-0.2500)"
+        )
+    if size > 2 * to:
+        return (
+            f"{path}: its pixels of {size:g} µm are enlarged {size / to:.1f} times to {to:g} µm: details that the "
+            "network learnt from are not there"
+        )
+    return None
 
 
 def image_folder(folder: Path) -> Path:
@@ -186,7 +207,12 @@ def twice_spelt(names: Iterable[str]) -> list[tuple[str, str]]:
 
 def patient_key(name: str) -> str:
     """What the spellings of one patient have in common (see `twice_spelt`), from a patient's or a ROI's name."""
-    return _plain(name)[:10] if _plain(name).startswith("TCGA") else _plain(patient_of(name), "-")
+    barcode = _SPELT.match(name.upper())
+    return _plain(barcode[0]) if barcode else _plain(patient_of(name), "-")
+
+
+_SPELT = re.compile(r"TCGA[\W_]*[A-Z0-9]{2}[\W_]*[A-Z0-9]{4}")
+"""Project, site and participant, with anything between them."""
 
 
 def in_both(names: Iterable[str], others: Iterable[str]) -> list[str]:
@@ -199,7 +225,7 @@ def in_both(names: Iterable[str], others: Iterable[str]) -> list[str]:
 
 
 def _plain(name: str, between: str = "") -> str:
-    return re.sub(r"[^A-Z0-9]+", between, name.upper()).translate(str.maketrans("OI", "01"))
+    return re.sub(r"[\W_]+", between, name.upper()).translate(str.maketrans("OI", "01"))
 
 
 def same_names(folder: Path) -> list[tuple[Path, Path]]:
@@ -234,6 +260,7 @@ def read_mask(path: Path) -> Image.Image:
     if mask.mode not in ("L", "P"):
         raise DataError(f"{path}: is {_mode(mask)}; a mask holds one 8-bit code a pixel: convert it")
     codes = np.asarray(mask)
+    check_palette(path, mask, codes)
     present = np.flatnonzero(np.bincount(codes.ravel(), minlength=256))
     unknown = [int(code) for code in present if int(code) not in CODES]
     if unknown:
@@ -245,11 +272,28 @@ def read_mask(path: Path) -> Image.Image:
     return Image.fromarray(codes)
 
 
+def check_palette(path: Path, mask: Image.Image, codes: Bytes) -> None:
+    """DataError on a palette image that shows codes as greys under other numbers, as programs that shrink files do."""
+    if mask.mode != "P":
+        return
+    shown = np.asarray(mask.getpalette("RGB")).reshape(-1, 3)
+    used = [int(code) for code in np.unique(codes) if code < len(shown)]
+    greys = [int(shown[code][0]) for code in used if len(set(shown[code])) == 1]
+    if len(greys) == len(used) and greys != used and all(grey in CODES for grey in greys):
+        code, grey = next(pair for pair in zip(used, greys, strict=True) if pair[0] != pair[1])
+        raise DataError(
+            f"{path}: a palette image whose number {code} is shown as grey {grey}: which is the code? convert it to "
+            "8-bit grey"
+        )
+
+
 def open_pixels(roi: Roi, mpp: float, normalise: str = "none") -> Pixels:
     """The ROI at `mpp` µm per pixel, memory-mapped from the cache; decoded and resampled on first use.
 
-    `normalise`: see `prepare`. DataError where a file is damaged or image and mask differ in size.
+    `normalise`: see `prepare`. DataError where a file is damaged, image and mask differ in size, or pixels are FAR too
+    coarse.
     """
+    check_coarseness(roi.image, roi.mpp, mpp)
     files = _cache_files(roi, mpp, normalise)
     if not all(f.is_file() for f in files):
         image, mask = read_image(roi.image), read_mask(roi.mask)
@@ -324,6 +368,8 @@ def _decode(path: Path, max_pixels: int | None = None, remedy: str = "cut it int
         with warnings.catch_warnings(action="ignore", category=UserWarning), of_any_size(), Image.open(path) as image:
             if image.width * image.height > most:
                 raise DataError(f"{path}: is {_size(image)} px, over the limit of {most} pixels: {remedy}")
+            if image.mode == "L" and any(bits in str(tile[3]) for tile in image.tile for bits in ("L;2", "L;4")):
+                raise DataError(f"{path}: is 2-bit or 4-bit grey, which programs read in two ways: convert it to 8-bit")
             image.load()
             return image
     except DataError:

@@ -99,11 +99,12 @@ def strength_matrix(rgb: NDArray[np.uint8]) -> Float:
 
     The 99th percentiles of the amounts of haematoxylin and eosin over tissue pixels become `REFERENCE`, as Macenko et
     al. 2009 (10.1109/ISBI.2009.5193250, section 4) scale their concentrations; the stain vectors are the fixed ones of
-    this module, which an image of one tissue cannot mislead. The identity for an image without tissue.
+    this module, which an image of one tissue cannot mislead. What is painted black (outside an annotation, say) is no
+    tissue. The identity for an image without tissue.
     """
     step = sampling_step(*rgb.shape[:2])
     sampled = to_density(np.ascontiguousarray(rgb[::step, ::step])).reshape(-1, 3)
-    tissue = sampled[sampled.sum(1) > TISSUE_DENSITY]
+    tissue = sampled[(sampled.sum(1) > TISSUE_DENSITY) & (sampled.min(1) < BLACK)]
     if len(tissue) < 100:
         return np.eye(3, dtype=np.float32)
     strength = np.maximum(np.percentile(amounts(tissue), 99, axis=0), 0.05)
@@ -119,6 +120,10 @@ def sampling_step(height: int, width: int) -> int:
 
 TISSUE_DENSITY = 0.2
 """Pixels whose optical density, summed over the channels, is above this hold tissue."""
+
+
+BLACK = 1.16
+"""Optical density that no stain reaches in all three channels (brightness of 16 and less): what was blacked out."""
 
 
 def _times(density: Float, matrix: Float) -> Float:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ushape.data.rois import check_coarseness
 from ushape.errors import DataError, RunError, UshapeError
 from ushape.files import cannot_write, read_json, remove_parts, write_json
 from ushape.locks import holding
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from ushape.predict.engines import Engine
 
 WORK, PLAN, UNREAD, PROVENANCE, LABELS = ".work", "plan.json", "unread.json", "provenance.json", "labels.ome.tiff"
-
-FAR = 4
-"""Images whose pixels are so many times those of the network are refused; from 2 times on, there is a note."""
 
 MARGIN = 64
 """px that blended tiles overlap on each side, as in `evaluate`; more where tiles lie on a coarser grid."""
@@ -133,12 +131,11 @@ class SlideJob:
     def open_slide(self) -> Slide:
         """DataError where it cannot be opened, has no pixel size, or one that is FAR too coarse for the network."""
         slide = open_slide(self.path, self._mpp, **({} if self._limit is None else {"max_pixels": self._limit}))
-        if slide.mpp > FAR * self.settings.mpp:
+        try:
+            check_coarseness(self.path, slide.mpp, self.settings.mpp)
+        except DataError:
             slide.close()
-            raise DataError(
-                f"{self.path}: its pixels of {slide.mpp:g} µm hold nothing of what a network of {self.settings.mpp:g} "
-                "µm per pixel looks at: give a finer scan, or the true pixel size in its name (_MPP-0.2500)"
-            )
+            raise
         return slide
 
     def layout(self, view: View) -> Plan:

@@ -25,7 +25,7 @@ from ushape.study.guards import check_different, check_folds, check_tissue, find
 from ushape.train.recipe import PATHS, WORDS, Recipe, check_values, read_settings
 from ushape.train.run import RunPlan
 from ushape.train.search import Search
-from ushape.train.sources import sources
+from ushape.train.sources import check_unlabelled, sources
 from ushape.train.start import check_trainable, effective
 
 FOLD_SEED = 0
@@ -272,6 +272,8 @@ def plan_study(
     tested = sum(bool(counts[patient].any()) for fold in made for patient in fold.test)
     if tested < 2 and any(each.any() for each in counts.values()):
         raise RunError(f"{data}: fewer than two test patients have a pixel that counts: nothing could be compared")
+    for each in recipes:
+        check_unlabelled(each, mpp)
     for fold in made:
         sources(recipe, fold.test, fold.validation, mpp)  # no leak in any of them
     check_tissue(pixels, find_alike(pixels, recipe.mpp), made)

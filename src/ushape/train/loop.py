@@ -9,7 +9,7 @@ fails leaves no trace: the network itself changes only when all of its shards ar
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -22,11 +22,11 @@ from ushape import __version__
 from ushape.data.augment import Bytes, CropSettings, Float
 from ushape.data.classes import IGNORE, grouping
 from ushape.data.crops import Crops
-from ushape.data.images import ImageCrops, find_images, open_images
+from ushape.data.images import ImageCrops, Picture, find_images, open_images
 from ushape.data.rois import Pixels, open_pixels
 from ushape.data.splits import class_counts
 from ushape.errors import RunError
-from ushape.files import cannot_write, remove_parts, write_json
+from ushape.files import cannot_write, read_json, remove_parts, write_json
 from ushape.nets.device import pick_precision
 from ushape.nets.weights import load_weights, save_weights
 from ushape.predict.colours import save_labels
@@ -35,7 +35,7 @@ from ushape.predict.score import macro_dice, plain
 from ushape.threads import Lanes
 from ushape.train.fitting import Fitting
 from ushape.train.losses import class_weights, distillation_loss, prior_shift, segmentation_loss
-from ushape.train.places import STATE, VALIDATION
+from ushape.train.places import SCORED, STATE, VALIDATION
 from ushape.train.recipe import Recipe
 from ushape.train.run import RunPlan
 from ushape.train.sources import find_teachers, known_patients, sources
@@ -92,9 +92,7 @@ class _Run(Fitting):
     ) -> None:
         recipe = plan.recipe
         self.plan, self.validation, self.grouping = plan, validation, grouping(recipe.grouping)
-        settings = CropSettings(
-            recipe.crop, recipe.balanced, recipe.stain, recipe.scale, recipe.sharpness, recipe.elastic
-        )
+        settings = recipe.crop_settings
         teachers = _teachers(plan, lanes, device)
         maps = [teachers.maps([each.image])[0] for each in pixels] if teachers else None
         self.crops = Crops(pixels, self.grouping, settings, plan.seed, maps)
@@ -191,9 +189,10 @@ class _Run(Fitting):
             "seed": self.plan.seed,
             "precision": self.precision,
             "chosen_step": self.best_step or self.step,
-            "trained_on": sorted({*plan.patients("train"), *known["trained_on"]}),
-            "validated_on": sorted({*plan.patients("validation"), *known["validated_on"]}),
         }
+        if known is not None:
+            about["trained_on"] = sorted({*plan.patients("train"), *known["trained_on"]})
+            about["validated_on"] = sorted({*plan.patients("validation"), *known["validated_on"]})
         save_weights(self.folder / "weights.safetensors", self.average, about)
 
 
@@ -211,18 +210,51 @@ def _unlabelled(plan: RunPlan, settings: CropSettings, teachers: Teachers) -> Im
     recipe = plan.recipe
     pictures = find_images(Path(recipe.unlabelled), plan.mpp)
     images = open_images(pictures, recipe.mpp, recipe.normalise)
-    slides = groupby(zip(pictures, images, strict=True), key=lambda pair: pair[0].slide)
-    maps = [taught for _, pairs in slides for taught in teachers.maps([image for _, image in pairs])]
+    maps = [taught for some in _together(pictures, images) for taught in teachers.maps(some)]
     return ImageCrops(pictures, images, settings, plan.seed, maps)
 
 
+TOGETHER = 64
+"""Images of a slide whose maps are computed in one go, and lost together where that is interrupted."""
+
+
+def _together(pictures: Sequence[Picture], images: Sequence[Bytes]) -> list[list[Bytes]]:
+    """The images in groups of a slide, TOGETHER in each at most."""
+    groups: list[list[Bytes]] = []
+    for _, pairs in groupby(zip(pictures, images, strict=True), key=lambda pair: pair[0].slide):
+        slide = [image for _, image in pairs]
+        groups += [slide[i : i + TOGETHER] for i in range(0, len(slide), TOGETHER)]
+    return groups
+
+
+def have_taught(plan: RunPlan, lanes: Lanes, device: torch.device, watch: Callable[[int, int], None]) -> None:
+    """Have the plan's teachers predict all images that it learns from, so that training finds their maps in the cache.
+
+    watch: called with how many images are done, and of how many. Nothing is done for a recipe without teachers.
+    """
+    recipe, teachers = plan.recipe, _teachers(plan, lanes, device)
+    if teachers is None:
+        return
+    groups = [[open_pixels(roi, recipe.mpp, recipe.normalise).image] for roi in plan.train]
+    if recipe.unlabelled != "none":
+        pictures = find_images(Path(recipe.unlabelled), plan.mpp)
+        groups += _together(pictures, open_images(pictures, recipe.mpp, recipe.normalise))
+    done, total = 0, sum(map(len, groups))
+    for some in groups:
+        teachers.maps(some)
+        done += len(some)
+        watch(done, total)
+
+
 def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) -> None:
-    """Predict the test ROIs with the run's weights: rois.json and predictions/."""
+    """Predict the test ROIs that are left with the run's weights: rois.json, once all are there, and predictions/."""
     weights, groups = load_weights(folder), grouping(plan.recipe.grouping)
     precision = pick_precision(plan.recipe.precision, device)
     predictor = Predictor(weights.net, device, precision, lanes, plan.recipe.tta, plan.recipe.guided)
-    pixels = (open_pixels(roi, plan.recipe.mpp, plan.recipe.normalise) for roi in plan.test)
-    rois = {}
+    so_far = folder / SCORED
+    rois = read_json(so_far) if so_far.exists() else {}
+    left = [roi for roi in plan.test if roi.name not in rois]
+    pixels = (open_pixels(roi, plan.recipe.mpp, plan.recipe.normalise) for roi in left)
     for each in evaluate(predictor, pixels, groups):
         save_labels(folder / "predictions" / f"{each.roi.name}.png", each.labels, groups)
         rois[each.roi.name] = {
@@ -231,7 +263,8 @@ def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) 
             "confusion": each.confusion.tolist(),
             "calibration": each.calibration.to_dict(),
         }
-    write_json(folder / "rois.json", rois)
+        write_json(so_far, rois)
+    so_far.replace(folder / "rois.json")
 
 
 def validation_steps(recipe: Recipe) -> frozenset[int]:

@@ -19,6 +19,9 @@ VALIDATION = "validation.csv"
 STATE = "state.safetensors"
 """What the next step depends on; gone when the run has ended."""
 
+SCORED = "scored.json"
+"""What is to be rois.json, while there are test ROIs left."""
+
 TAKEN = "taken-from.txt"
 """In a study: the run whose weights and logs these are, where two train alike."""
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -14,6 +14,9 @@ from ushape.data.classes import grouping
 from ushape.errors import RecipeError, UshapeError, nearest
 from ushape.predict.tiling import CELL
 from ushape.train.schedule import Schedule
+
+if TYPE_CHECKING:
+    from ushape.data.augment import CropSettings
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "mpp": (0.05, 50), "crop": (16, 4096), "balanced": (0, 1), "stain": (0, 0.9), "scale": (0, 3),
@@ -108,6 +111,13 @@ class Recipe:
             raise RecipeError(f"recipe: guided={self.guided}: give a multiple of {CELL}")
         if not self.balanced and self.prior not in (0, Recipe.prior):
             raise RecipeError("recipe: prior has no effect with balanced=0: give a share above 0, or leave it out")
+
+    @property
+    def crop_settings(self) -> CropSettings:
+        """How crops are drawn and changed."""
+        from ushape.data.augment import CropSettings
+
+        return CropSettings(self.crop, self.balanced, self.stain, self.scale, self.sharpness, self.elastic)
 
     @property
     def unlabelled_crops(self) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ushape.data.classes import grouping
-from ushape.data.images import find_images, fingerprint
+from ushape.data.images import check_windows, find_images, fingerprint, open_images
 from ushape.data.rois import in_both, patient_key
 from ushape.errors import DataError, RunError
 from ushape.files import content_hash
@@ -42,6 +42,23 @@ def sources(recipe: Recipe, test: Patients, validation: Patients, mpp: float | N
     return found
 
 
+def check_unlabelled(recipe: Recipe, mpp: float | None) -> None:
+    """Decode the recipe's images without masks, where it names some; DataError on one that no crop can be made of."""
+    if recipe.unlabelled != "none":
+        pictures = find_images(Path(recipe.unlabelled), mpp)
+        check_windows(pictures, open_images(pictures, recipe.mpp, recipe.normalise), recipe.crop_settings)
+
+
+def check_apart(recipe: Recipe, out: Path) -> None:
+    """RunError where what is trained into `out` would count among the teachers, as a folder with runs is one."""
+    folder = Path(recipe.teacher).resolve()
+    if recipe.teacher != "none" and not weights_file(folder).exists() and out.resolve().is_relative_to(folder):
+        raise RunError(
+            f"{out}: lies in the folder of teachers {recipe.teacher}, and would teach its own kind: choose an --out "
+            "beside it, or name the teachers' own folder"
+        )
+
+
 def find_teachers(recipe: Recipe, test: Patients, validation: Patients) -> list[Path]:
     """The files of weights below the recipe's `teacher` that this run may learn from, sorted.
 
@@ -69,12 +86,19 @@ def find_teachers(recipe: Recipe, test: Patients, validation: Patients) -> list[
     return kept
 
 
-def known_patients(recipe: Recipe, test: Patients, validation: Patients, mpp: float | None) -> dict[str, set[str]]:
-    """Patients that a run knows by way of its sources: those `trained_on`, and those `validated_on`."""
+def known_patients(
+    recipe: Recipe, test: Patients, validation: Patients, mpp: float | None
+) -> dict[str, set[str]] | None:
+    """Patients that a run knows by way of its sources: those `trained_on`, and those `validated_on`.
+
+    None where one of these does not say whom it knows: nor can the run, then.
+    """
     files = find_teachers(recipe, test, validation) if recipe.teacher != "none" else []
     if recipe.pretrained not in WORDS:
         files = [*files, weights_file(Path(recipe.pretrained))]
     abouts = [read_about(file) for file in files]
+    if any("trained_on" not in about for about in abouts):
+        return None
     known = {key: {p for about in abouts for p in about.get(key, ())} for key in ("trained_on", "validated_on")}
     if recipe.unlabelled != "none":
         known["trained_on"] |= {image.patient for image in find_images(Path(recipe.unlabelled), mpp)}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ushape.data.stain import REFERENCE, TISSUE_DENSITY, stain_matrix, to_density
+from ushape.data.stain import BLACK, REFERENCE, TISSUE_DENSITY, stain_matrix, to_density
 from ushape.nets.unet import Network
 from ushape.nets.weights import as_input
 
@@ -66,7 +66,7 @@ class Strength(nn.Module):
         step = (area.float() / 1e6).sqrt().floor().clamp(min=1).long()  # `sampling_step`
         density = self.density(image)[0]  # [H, W, 3]
         sampled = ((rows % step) == 0)[:, None] & ((columns % step) == 0)[None]
-        tissue = ((density.sum(2) > TISSUE_DENSITY) & sampled).flatten()  # [H * W]
+        tissue = ((density.sum(2) > TISSUE_DENSITY) & (density.amin(2) < BLACK) & sampled).flatten()  # [H * W]
         count = tissue.long().sum()
         last = (count - 1).clamp(min=0)
         place, part = 99 * last // 100, (99 * last % 100).float() / 100  # of the 99th percentile

@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 from PIL import Image
 
-from ushape.data.rois import resample_image
+from ushape.data.rois import check_coarseness, resample_image
 from ushape.errors import DataError
 from ushape.predict.slides.base import MAX_PIXELS, Box, Bytes, Slide, Unreadable, check_inside
 from ushape.predict.slides.image import ImageSlide
@@ -51,11 +51,7 @@ class View:
         pixels = full.height * full.width / (self.height * self.width)  # of level 0 per pixel
         self.to_slide = sqrt(pixels)
         self.mpp = slide.mpp * self.to_slide
-        if slide.mpp > 2 * mpp:
-            self.note = (
-                f"{slide.path}: its pixels of {slide.mpp:g} µm are enlarged {slide.mpp / mpp:.1f} times to {mpp:g} µm: "
-                "details that the network learnt from are not there"
-            )
+        self.note = check_coarseness(slide.path, slide.mpp, mpp) or self.note
         self.reason: str | None = None
         self.glance: Bytes | None = None
         self._broken: set[Box] = set()  # of the level

@@ -718,10 +718,9 @@ def test_a_student_says_who_teaches_it(run: Run, phantom: Path, tmp_path: Path):
     assert made.code == 0, made.err
     assert f"learns from 1 network of {tmp_path / 'teacher'}" in made.out
     assert run(*words).out.count("learns from") == 0  # it is done
-    assert_refused(
-        run(*train_words(phantom, tmp_path / "x" / "y"), "--set", f"teacher={tmp_path / 'x'}"),
-        "lies in the folder of teachers",
-    )
+    inside = run(*train_words(phantom, tmp_path / "runs" / "one"), "--set", f"teacher={tmp_path}")
+    assert_refused(inside, "one: lies in the folder of teachers")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_what_cannot_be_scored_is_told_before_anything_is_predicted(

@@ -155,7 +155,7 @@ def check_windows(pictures: Sequence[Picture], images: Sequence[Bytes], settings
             raise DataError(
                 f"{picture.path}: is {image.shape[1]} x {image.shape[0]} px at the pixel size of training, smaller "
                 f"than the smallest window of {settings.smallest} (crop={settings.size} / (1 + scale)): set crop to "
-                "less or scale to more"
+                "less or scale to more, or move it away"
             )
 
 

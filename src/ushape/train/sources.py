@@ -52,7 +52,8 @@ def check_unlabelled(recipe: Recipe, mpp: float | None) -> None:
 def check_apart(recipe: Recipe, out: Path) -> None:
     """RunError where what is trained into `out` would count among the teachers, as a folder with runs is one."""
     folder = Path(recipe.teacher).resolve()
-    if recipe.teacher != "none" and not weights_file(folder).exists() and out.resolve().is_relative_to(folder):
+    runs = recipe.teacher != "none" and folder.is_dir() and not weights_file(folder).exists()
+    if runs and out.resolve().is_relative_to(folder):
         raise RunError(
             f"{out}: lies in the folder of teachers {recipe.teacher}, and would teach its own kind: choose an --out "
             "beside it, or name the teachers' own folder"

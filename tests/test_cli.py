@@ -754,6 +754,9 @@ def test_predictions_are_folders_of_results(run: Run, trained: Path, phantom: Pa
     made = run(*words)
     assert made.code == 0
     assert "unet[width=4,levels=3] at 1.2 µm per pixel in torch, float32" in made.out
+    assert "note: predicts" not in made.out
+    turned = run("predict", trained, image, "--out", tmp_path / "turned", "--mpp", 0.8, "--tta", "flips", *TORCH)
+    assert "note: predicts with --tta flips; what `evaluate` and reports say of it is with none" in turned.out
     assert run("predict", trained, source, "--out", tmp_path / "out", "--jobs", 1, *TORCH).code == 0
     for name, size in (("tissue", (41, 60)), (source.stem, (96, 96))):  # .8 um to 1.2
         folder = tmp_path / "out" / name

@@ -112,6 +112,8 @@ def predict(options: argparse.Namespace) -> int:
         chosen = options.tta, guided, options.tissue, options.saturation, options.tile, options.probabilities
         settings = settings_for(network, weights, engine, *chosen, crops)
         say(f"{weights.net.spec.name} at {settings.mpp:g} µm per pixel in {engine.description}")
+        if weights.tta != options.tta:
+            say(f"note: predicts with --tta {options.tta}; what `evaluate` and reports say of it is with {weights.tta}")
         bar = Progress("tiles", 0)
         bar.start()
         try:

@@ -65,6 +65,7 @@ def train(
     try:
         remove_parts(folder)
         if not (folder / "weights.safetensors").exists():
+            (folder / SCORED).unlink(missing_ok=True)  # by other weights, where these were removed
             sources(recipe, plan.patients("test"), plan.patients("validation"), plan.mpp)  # refuses leaks
             pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
             validation = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.validation]

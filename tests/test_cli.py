@@ -711,6 +711,28 @@ def test_weights_saved_by_hand_are_evaluated(run: Run, phantom: Path, tmp_path: 
     assert_refused(made, f"{tmp_path}: does not say on which patients it was trained")
 
 
+def test_coarse_images_are_noted_and_far_too_coarse_ones_refused(run: Run, trained: Path, data: Path):
+    for folder in data.iterdir():
+        for path in folder.glob("*.png"):
+            path.rename(path.with_name(re.sub(r"_MPP-[\d.]+", "_MPP-2.5000", path.stem) + ".png"))
+    made = run("evaluate", trained, "--data", data, "--threads", 1)
+    assert made.code == 0, made.err
+    assert made.out.count("are enlarged 2.1 times to 1.2 µm") == 3
+    assert "note: 3 more images are enlarged as far" in made.out
+    first = image_of(data)
+    for path in (first, data / "masks" / first.name):
+        path.rename(path.with_name(path.name.replace("MPP-2.5000", "MPP-5.0000")))
+    assert_refused(run("evaluate", trained, "--data", data), "its pixels of 5 µm hold nothing", "true pixel size")
+
+
+def test_an_export_does_not_replace_another_run(run: Run, trained: Path, tmp_path: Path):
+    other = Path(shutil.copytree(trained, tmp_path / "other")) / "weights.safetensors"
+    before = other.read_bytes()
+    made = run("export", trained, "--format", "safetensors", "--out", other)
+    assert_refused(made, f"{other}: belongs to another run")
+    assert other.read_bytes() == before
+
+
 def test_a_student_says_who_teaches_it(run: Run, phantom: Path, tmp_path: Path):
     assert run(*train_words(phantom, tmp_path / "teacher")).code == 0
     words = [*train_words(phantom, tmp_path / "student"), "--set", f"teacher={tmp_path / 'teacher'}"]
@@ -718,6 +740,9 @@ def test_a_student_says_who_teaches_it(run: Run, phantom: Path, tmp_path: Path):
     assert made.code == 0, made.err
     assert f"learns from 1 network of {tmp_path / 'teacher'}" in made.out
     assert run(*words).out.count("learns from") == 0  # it is done
+    made = run("compare", SPEC, OTHER, "--data", phantom, "--out", tmp_path / "study", "--set", f"teacher={tmp_path}")
+    assert_refused(made, "study: lies in the folder of teachers")
+    assert not (tmp_path / "study").exists()
     inside = run(*train_words(phantom, tmp_path / "runs" / "one"), "--set", f"teacher={tmp_path}")
     assert_refused(inside, "one: lies in the folder of teachers")
     assert not (tmp_path / "runs").exists()

@@ -22,11 +22,14 @@ def holding(file: Path, patience: float = 60.0) -> Iterator[None]:
 
     A process that was told to stop needs a moment to save its state. RunError where the other one goes on.
     """
-    if fcntl is None or not file.exists():
+    folder = file.is_dir()
+    try:
+        number = os.open(file, os.O_RDONLY if folder else os.O_RDWR) if fcntl else None
+    except FileNotFoundError:  # or no longer there
+        number = None
+    if number is None:
         yield
         return
-    folder = file.is_dir()
-    number = os.open(file, os.O_RDONLY if folder else os.O_RDWR)
     try:
         deadline = time.monotonic() + patience
         while not _take(number, exclusive=True):

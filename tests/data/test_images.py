@@ -14,7 +14,7 @@ from ushape.data import images
 from ushape.data.augment import CropSettings
 from ushape.data.images import ImageCrops, Picture, find_images, fingerprint, open_images
 from ushape.data.stain import normalise
-from ushape.errors import DataError
+from ushape.errors import DataError, RunError
 
 NAMES = [f"TCGA-A1-A0S{s}-DX1_tile{i:04}_MPP-1.2000" for s in "AB" for i in range(3)]
 
@@ -161,3 +161,15 @@ def test_two_that_need_the_same_make_it_once(tmp_path: Path) -> None:
     assert [image.tolist() for image in first] == [image.tolist() for image in second]
     assert [image.shape for image in first] == [(1, 2, 3), (2, 1, 3)]
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_the_cache_is_made_and_nothing_is_left_of_what_fails(tmp_path: Path) -> None:
+    def fail() -> images.Bytes:
+        raise DataError("damaged")
+
+    with pytest.raises(DataError, match="damaged"):
+        images.kept_together(tmp_path / "new" / "a.npy", fail, [])
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"):
+        images.kept_together(tmp_path / "file" / "a.npy", fail, [])

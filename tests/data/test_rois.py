@@ -150,6 +150,8 @@ def test_numbers_that_a_separator_divides_are_no_two_spellings() -> None:
 
 def test_project_names_and_other_alphabets_are_told_apart() -> None:
     assert twice_spelt(["TCGA-BRCA-0001_1", "TCGA-BRCA-0002_1"]) == []
+    assert twice_spelt(["TCGA-BRCA0001_1", "TCGA-BRCA0002_1"]) == []
+    assert twice_spelt(["TCGA-A1-A0SK-DX1", "tcgaa1a0sk01z_1"]) == [("TCGA-A1-A0SK", "tcgaa1a0sk01z")]
     assert twice_spelt(["Müller_1", "Möller_1", "Мария_1", "Иван_1"]) == []
     assert twice_spelt(["Мария_1", "мария_2"]) == [("Мария", "мария")]
 
@@ -275,8 +277,8 @@ def test_pixels_far_too_coarse_are_refused_and_coarse_ones_noted(tmp_path: Path,
     write_rois(tmp_path, {"p1_MPP-5.0000": arrays()})
     roi = find_rois(tmp_path)[0]
     with pytest.raises(DataError, match=r"p1_MPP-5\.0000\.png: its pixels of 5 µm hold nothing.*true pixel size"):
-        open_pixels(roi, 1.2)
-    assert open_pixels(roi, 1.25).codes.shape == (96, 128)
+        check_coarseness(roi.image, roi.mpp, 1.2)
+    check_coarseness(roi.image, roi.mpp, 1.25)
     assert check_coarseness(roi.image, 2.4, 1.2) is None
     assert "2.1 times to 1.2 µm" in (check_coarseness(roi.image, 2.5, 1.2) or "")
 

@@ -21,7 +21,7 @@ import torch
 
 from ushape.cli import main
 from ushape.data.classes import grouping
-from ushape.data.rois import open_pixels
+from ushape.data.rois import Pixels, Roi, open_pixels
 from ushape.errors import RunError
 from ushape.nets.device import pick_precision
 from ushape.nets.weights import load_tensors, load_weights
@@ -450,20 +450,49 @@ def test_a_run_killed_before_its_score_is_scored_only(tmp_path: Path, fit: Train
     assert (folder / "rois.json").read_bytes() == (reference / "rois.json").read_bytes()
 
 
-def test_scoring_goes_on_with_the_rois_that_are_left(
-    tmp_path: Path, fit: Train, reference: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_scoring_goes_on_with_the_rois_that_are_left(tmp_path: Path, plan: RunPlan, monkeypatch: pytest.MonkeyPatch):
+    plan = replace(plan, recipe=replace(plan.recipe, steps=1), validation=(), test=(*plan.validation, *plan.test))
+    folder = tmp_path / "run"
+
+    def fit() -> list[str]:
+        """The ROIs that it looked at."""
+        looked: list[str] = []
+
+        def watched(roi: Roi, *how: Any) -> Pixels:
+            looked.append(roi.name)
+            return open_pixels(roi, *how)
+
+        monkeypatch.setattr(loop, "open_pixels", watched)
+        with Lanes(1) as lanes:
+            train(plan, folder, lanes, torch.device("cpu"))
+        return looked
+
+    open_run(folder, plan)
+    fit()
+    whole = (folder / "rois.json").read_bytes()
+    first, second = json.loads(whole)
+    (folder / "rois.json").unlink()
+    (folder / "scored.json").write_text(json.dumps({first: json.loads(whole)[first]}))
+    assert fit() == [second]
+    assert (folder / "rois.json").read_bytes() == whole
+    assert not (folder / "scored.json").exists()
+
+    (folder / "rois.json").rename(folder / "scored.json")
+    (folder / "predictions" / f"{first}.png").unlink()  # counted, and its map lost
+    assert fit() == [first]
+    assert (folder / "rois.json").read_bytes() == whole
+    assert (folder / "predictions" / f"{first}.png").exists()
+
+
+def test_scores_by_weights_that_are_gone_do_not_count(tmp_path: Path, fit: Train, reference: Path):
     folder = fit(tmp_path / "run")
     rois = json.loads((folder / "rois.json").read_text())
-    assert len(rois) > 1
     (folder / "rois.json").unlink()
-    (folder / "scored.json").write_text(json.dumps(dict([next(iter(rois.items()))])))
-    looked = []
-    monkeypatch.setattr(loop, "open_pixels", lambda roi, *how: looked.append(roi.name) or open_pixels(roi, *how))
+    wrong = {name: each | {"macro_dice": -1.0} for name, each in rois.items()}
+    (folder / "scored.json").write_text(json.dumps(wrong))
+    (folder / "weights.safetensors").unlink()
     fit(folder)
-    assert looked == list(rois)[1:]
     assert (folder / "rois.json").read_bytes() == (reference / "rois.json").read_bytes()
-    assert not (folder / "scored.json").exists()
 
 
 @pytest.mark.parametrize("scored", [False, True])

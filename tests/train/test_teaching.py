@@ -23,7 +23,7 @@ from ushape.nets.weights import load_tensors, load_weights, save_weights
 from ushape.predict.engine import Predictor
 from ushape.threads import Lanes
 from ushape.train import teaching
-from ushape.train.loop import train
+from ushape.train.loop import have_taught, train
 from ushape.train.losses import distillation_loss
 from ushape.train.places import TAKEN
 from ushape.train.recipe import Recipe, with_full_paths
@@ -300,3 +300,17 @@ def test_a_run_inside_the_folder_of_its_teachers_is_refused(tmp_path: Path, shor
     check_apart(
         taught(short, arm / "fold1-seed1").recipe, arm / "fold1-seed1" / "student"
     )  # one network, no folder of runs
+
+
+def test_what_is_taught_beforehand_is_not_computed_in_training(
+    tmp_path: Path, short: RunPlan, arm: Path, loose: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = taught(short, arm, unlabelled=str(loose), unlabelled_share=0.5, tta="flips")
+    seen: list[tuple[int, int]] = []
+    with Lanes(1) as lanes:
+        have_taught(plan, lanes, CPU, lambda done, total: seen.append((done, total)))
+        total = len(plan.train) + 3
+        assert seen[-1] == (total, total)
+        assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    monkeypatch.setattr(teaching, "load_weights", lambda _: pytest.fail("computed again"))
+    fit(tmp_path / "run", plan)

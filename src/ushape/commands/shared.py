@@ -140,15 +140,15 @@ class Bar:
 def read_all(rois: Sequence[Roi], mpp: float, normalise: str) -> None:
     """Decode ROIs into the cache, with progress: what opens them later finds them there, and no wrong file comes late.
 
-    Says which of them are enlarged so far that they show little.
+    Says which of them are enlarged so far that they show little. DataError where one cannot be used.
     """
     from ushape.data.rois import check_coarseness, open_pixels
 
+    notes = [note for roi in rois if (note := check_coarseness(roi.image, roi.mpp, mpp))]
     with Bar("ROIs read", len(rois)) as advance:
         for roi in rois:
             open_pixels(roi, mpp, normalise)
             advance()
-    notes = [note for roi in rois if (note := check_coarseness(roi.image, roi.mpp, mpp))]
     for note in notes[:3]:
         say(f"note: {note}")
     if len(notes) > 3:

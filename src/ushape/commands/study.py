@@ -57,7 +57,6 @@ def _planned(
     options: argparse.Namespace, arms: Sequence[Arm | Spec], design: Design | None, base: Spec | None
 ) -> Study:
     """The study that the options ask for; an error where it cannot be."""
-    from ushape.data.rois import find_rois
     from ushape.study.design import plan_study
     from ushape.study.folder import solved_before
     from ushape.train.sources import check_apart
@@ -67,9 +66,8 @@ def _planned(
     places = (options.data, options.mpp, options.folds, options.seeds)
     asked = {"design": design, "base": base, "matched": options.match, "margin": options.margin / 100}
     check_apart(recipe, options.out)
-    read_all(find_rois(options.data, options.mpp), recipe.mpp, recipe.normalise)
     before = solved_before(options.out, arms, options.match)
-    study = plan_study(arms, recipe, *places, **asked, search=search, solved=before)
+    study = plan_study(arms, recipe, *places, **asked, search=search, solved=before, read=read_all)
     if recipe.unlabelled == "none":
         check_mpp(options.mpp, [roi.name for roi in study.rois])
     return study

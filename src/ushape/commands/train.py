@@ -77,6 +77,7 @@ def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
     test: list[Roi] = []
     if options.val:
         validation = find_rois(options.val, options.mpp)
+        read_all(validation, recipe.mpp, recipe.normalise)
         if both := in_both((r.name for r in validation), (r.name for r in rois)):
             raise DataError(
                 f"{options.val}: patient {both[0]} is in the training data too ({len(both)} in all), perhaps spelt "

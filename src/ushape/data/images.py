@@ -36,8 +36,8 @@ from ushape.data.rois import (
 )
 from ushape.data.stain import restained, strength_matrix
 from ushape.data.windows import cut
-from ushape.errors import DataError
-from ushape.files import cache_folder, content_hash, replacing
+from ushape.errors import DataError, RunError
+from ushape.files import cache_folder, cannot_write, content_hash, replacing
 from ushape.locks import holding
 
 
@@ -122,12 +122,18 @@ def kept_together(path: Path, make: Callable[[], Bytes], shapes: Iterable[tuple[
     """
     if not path.is_file():
         turn = path.with_suffix(".lock")
-        turn.touch()
-        with holding(turn, math.inf):  # runs beside this one wait for what it makes
-            if not path.is_file():
-                pixels = make()
-                with replacing(path) as temporary, temporary.open("wb") as file:
-                    np.save(file, pixels)
+        try:
+            turn.parent.mkdir(parents=True, exist_ok=True)
+            turn.touch()
+        except OSError as error:
+            raise RunError(cannot_write(turn.parent, error)) from error
+        try:
+            with holding(turn, math.inf):  # runs beside this one wait for what it makes
+                if not path.is_file():
+                    pixels = make()
+                    with replacing(path) as temporary, temporary.open("wb") as file:
+                        np.save(file, pixels)
+        finally:
             turn.unlink(missing_ok=True)
     pixels = cast(Bytes, np.load(path, mmap_mode="r"))
     made, start = [], 0

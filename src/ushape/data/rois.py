@@ -109,19 +109,19 @@ def check_pixel_size(size: float, where: str, remedy: str) -> None:
 
 
 def check_coarseness(path: Path, size: float, to: float) -> str | None:
-    """A note on an image whose pixels of `size` µm are more than twice those that a network sees it at, `to` µm.
+    """A note on an image whose pixels of `size` µm are more than twice those that a network sees, `to` µm.
 
     DataError where they are more than FAR times those.
     """
     if size > FAR * to:
         raise DataError(
             f"{path}: its pixels of {size:g} µm hold nothing of what a network of {to:g} µm per pixel looks at: give a "
-            "finer scan, or the true pixel size in its name (_MPP-0.2500)"
+            "finer scan, or the true pixel size in its name (_MPP-0.2500) or by --mpp"
         )
     if size > 2 * to:
         return (
-            f"{path}: its pixels of {size:g} µm are enlarged {size / to:.1f} times to {to:g} µm: details that the "
-            "network learnt from are not there"
+            f"{path}: its pixels of {size:g} µm are enlarged {size / to:.1f} times to {to:g} µm: details of that "
+            "size are not in it"
         )
     return None
 
@@ -211,8 +211,14 @@ def patient_key(name: str) -> str:
     return _plain(barcode[0]) if barcode else _plain(patient_of(name), "-")
 
 
-_SPELT = re.compile(r"TCGA[\W_]*[A-Z0-9]{2}[\W_]*[A-Z0-9]{4}")
-"""Project, site and participant, with anything between them."""
+def site_of(name: str) -> str | None:
+    """The institute in a name of TCGA, with O as 0 and I as 1: `tcga-Ol-a0sk` -> `01`; None in another name."""
+    barcode = _SPELT.match(name.upper())
+    return _plain(barcode[1]) if barcode else None
+
+
+_SPELT = re.compile(r"TCGA[\W_]*([A-Z0-9]{2})[\W_]*[A-Z0-9]{4}(?=DX|TS|BS|\d\d[A-Z]|[\W_]|$)")
+"""Project, site and participant, with anything between them, before the slide, the sample or the end."""
 
 
 def in_both(names: Iterable[str], others: Iterable[str]) -> list[str]:
@@ -290,10 +296,8 @@ def check_palette(path: Path, mask: Image.Image, codes: Bytes) -> None:
 def open_pixels(roi: Roi, mpp: float, normalise: str = "none") -> Pixels:
     """The ROI at `mpp` µm per pixel, memory-mapped from the cache; decoded and resampled on first use.
 
-    `normalise`: see `prepare`. DataError where a file is damaged, image and mask differ in size, or pixels are FAR too
-    coarse.
+    `normalise`: see `prepare`. DataError where a file is damaged or image and mask differ in size.
     """
-    check_coarseness(roi.image, roi.mpp, mpp)
     files = _cache_files(roi, mpp, normalise)
     if not all(f.is_file() for f in files):
         image, mask = read_image(roi.image), read_mask(roi.mask)

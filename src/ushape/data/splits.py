@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ushape.data.classes import Grouping
-from ushape.data.rois import Pixels, patient_key
+from ushape.data.rois import Pixels, site_of
 from ushape.errors import DataError
 
 Counts = NDArray[np.int64]
@@ -81,7 +81,7 @@ def official_fold(counts: Mapping[str, Counts], grouping: Grouping, validation: 
     """
     parts: dict[str, list[str]] = {"test": [], "validation": [], "train": []}
     for patient in sorted(counts):
-        if not patient_key(patient).startswith("TCGA"):
+        if site_of(patient) is None:
             raise DataError(
                 f"patient {patient}: the official split goes by the institutes in TCGA's names (TCGA-A1-A0SK): give a "
                 "number of folds"
@@ -100,7 +100,7 @@ def official_fold(counts: Mapping[str, Counts], grouping: Grouping, validation: 
 def _site(patient: str) -> str:
     """The institute in a name of TCGA, spelt as the two lists spell it where one has it: `tcga-0l-a0sk` -> `OL`."""
     spelt = {site.replace("O", "0"): site for site in (*TEST_SITES, *VALIDATION_SITES)}
-    site = patient_key(patient)[4:6]
+    site = site_of(patient) or ""
     return spelt.get(site, site)
 
 

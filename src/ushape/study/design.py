@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, reduce
 from pathlib import Path
@@ -232,10 +232,12 @@ def plan_study(
     margin: float = MARGIN,
     search: Search | None = None,
     solved: Sequence[Arm] = (),
+    read: Callable[[Sequence[Roi], float, str], None] | None = None,
 ) -> Study:
     """Look at the data and fix folds; with `matched` first solve widths. DataError or RunError where that fails.
 
-    solved: the arms of a study that asked the same before, whose widths stand.
+    solved: the arms of a study that asked the same before, whose widths stand. read: called with the ROIs, µm per pixel
+    and normalisation before they are first opened, which takes long (to show progress, say).
     """
     check_margin(margin)
     arms = [each if isinstance(each, Arm) else Arm(each) for each in given]
@@ -263,6 +265,8 @@ def plan_study(
     for changes in {arm.changes for arm in arms}:
         if len(alike := [arm.spec for arm in arms if arm.changes == changes]) > 1:
             check_different(alike, len(groups.classes))
+    if read:
+        read(rois, recipe.mpp, recipe.normalise)
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in rois]
     check_sizes(pixels, max(each.crop for each in recipes))
     counts = class_counts(pixels, groups)

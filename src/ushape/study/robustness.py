@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from ushape.data.classes import Grouping, grouping
-from ushape.data.rois import Roi, find_rois, fingerprint, open_pixels, prepare
+from ushape.data.rois import Roi, check_coarseness, find_rois, fingerprint, open_pixels, prepare
 from ushape.errors import RunError
 from ushape.files import content_hash, read_json, remove_parts, write_json
 from ushape.locks import holding
@@ -91,6 +91,9 @@ def plan_sweep(paths: Sequence[Path], data: Path, mpp: float | None, tta: str | 
     arms = find_arms(paths, patients)
     shared = shared_patients(arms)
     kept = tuple(roi for roi in rois if roi.patient in shared)
+    for to in {read_about(file)["mpp"] for arm in arms for file in arm.files}:
+        for roi in kept:
+            check_coarseness(roi.image, roi.mpp, to)
     return Sweep(tuple(arms), kept, data, tta, tuple(sorted(patients - set(shared))))
 
 

@@ -254,6 +254,7 @@ def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) 
     predictor = Predictor(weights.net, device, precision, lanes, plan.recipe.tta, plan.recipe.guided)
     so_far = folder / SCORED
     rois = read_json(so_far) if so_far.exists() else {}
+    rois = {name: each for name, each in rois.items() if (folder / "predictions" / f"{name}.png").exists()}
     left = [roi for roi in plan.test if roi.name not in rois]
     pixels = (open_pixels(roi, plan.recipe.mpp, plan.recipe.normalise) for roi in left)
     for each in evaluate(predictor, pixels, groups):
@@ -265,6 +266,7 @@ def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) 
             "calibration": each.calibration.to_dict(),
         }
         write_json(so_far, rois)
+    write_json(so_far, {roi.name: rois[roi.name] for roi in plan.test})
     so_far.replace(folder / "rois.json")
 
 

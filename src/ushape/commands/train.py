@@ -37,6 +37,7 @@ def train(options: argparse.Namespace) -> None:
     if options.val and not recipe.validations:
         recipe = replace(recipe, validations=1)
     check_trainable([(spec, recipe)], len(grouping(recipe.grouping).classes))  # before anything is written
+    check_apart(recipe, options.out)
     plan = _plan(options, recipe)
     device = pick_device(options.device)
     pixels = [open_pixels(roi, recipe.mpp, recipe.normalise) for roi in plan.train]
@@ -44,7 +45,6 @@ def train(options: argparse.Namespace) -> None:
     check_annotated(pixels, grouping(recipe.grouping))
     _check_tissue(plan)
     check_unlabelled(recipe, options.mpp)
-    check_apart(recipe, options.out)
     open_run(options.out, plan)
     with holding(options.out / "run.yaml"), Lanes(count) as lanes:
         if recipe.teacher != "none" and not (options.out / "weights.safetensors").exists():
@@ -71,19 +71,18 @@ def _plan(options: argparse.Namespace, recipe: Recipe) -> RunPlan:
             "it out"
         )
     rois = find_rois(options.data, options.mpp)
-    read_all(rois, recipe.mpp, recipe.normalise)
     spec = parse(options.spec)
     validation: list[Roi] = []
     test: list[Roi] = []
     if options.val:
         validation = find_rois(options.val, options.mpp)
-        read_all(validation, recipe.mpp, recipe.normalise)
         if both := in_both((r.name for r in validation), (r.name for r in rois)):
             raise DataError(
                 f"{options.val}: patient {both[0]} is in the training data too ({len(both)} in all), perhaps spelt "
                 "otherwise: a leak; move each patient's ROIs to one side"
             )
-    elif options.fold:
+    read_all([*rois, *validation], recipe.mpp, recipe.normalise)
+    if options.fold:
         fold = _fold(options, recipe)
         validation = [r for r in rois if r.patient in fold.validation]
         test = [r for r in rois if r.patient in fold.test]

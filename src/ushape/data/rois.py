@@ -212,7 +212,7 @@ def patient_key(name: str) -> str:
 
 
 def site_of(name: str) -> str | None:
-    """The institute in a name of TCGA, with O as 0 and I as 1: `tcga-Ol-a0sk` -> `01`; None in another name."""
+    """The institute in a name of TCGA, with O as 0 and I as 1: `tcga-ol-a0sk` -> `0L`; None in another name."""
     barcode = _SPELT.match(name.upper())
     return _plain(barcode[1]) if barcode else None
 
@@ -266,8 +266,8 @@ def read_mask(path: Path) -> Image.Image:
     if mask.mode not in ("L", "P"):
         raise DataError(f"{path}: is {_mode(mask)}; a mask holds one 8-bit code a pixel: convert it")
     codes = np.asarray(mask)
-    check_palette(path, mask, codes)
     present = np.flatnonzero(np.bincount(codes.ravel(), minlength=256))
+    _check_palette(path, mask, present)
     unknown = [int(code) for code in present if int(code) not in CODES]
     if unknown:
         y, x = np.argwhere(codes == unknown[0])[0]
@@ -278,12 +278,12 @@ def read_mask(path: Path) -> Image.Image:
     return Image.fromarray(codes)
 
 
-def check_palette(path: Path, mask: Image.Image, codes: Bytes) -> None:
-    """DataError on a palette image that shows codes as greys under other numbers, as programs that shrink files do."""
+def _check_palette(path: Path, mask: Image.Image, present: NDArray[np.intp]) -> None:
+    """DataError on a palette image that shows its codes as greys of other numbers, as programs that shrink files do."""
     if mask.mode != "P":
         return
     shown = np.asarray(mask.getpalette("RGB")).reshape(-1, 3)
-    used = [int(code) for code in np.unique(codes) if code < len(shown)]
+    used = [int(code) for code in present if code < len(shown)]
     greys = [int(shown[code][0]) for code in used if len(set(shown[code])) == 1]
     if len(greys) == len(used) and greys != used and all(grey in CODES for grey in greys):
         code, grey = next(pair for pair in zip(used, greys, strict=True) if pair[0] != pair[1])

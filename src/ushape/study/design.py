@@ -276,7 +276,7 @@ def plan_study(
     tested = sum(bool(counts[patient].any()) for fold in made for patient in fold.test)
     if tested < 2 and any(each.any() for each in counts.values()):
         raise RunError(f"{data}: fewer than two test patients have a pixel that counts: nothing could be compared")
-    for each in recipes:
+    for each in dict.fromkeys(recipes):
         check_unlabelled(each, mpp)
     for fold in made:
         sources(recipe, fold.test, fold.validation, mpp)  # no leak in any of them

@@ -265,8 +265,7 @@ def score_test(plan: RunPlan, folder: Path, lanes: Lanes, device: torch.device) 
             "confusion": each.confusion.tolist(),
             "calibration": each.calibration.to_dict(),
         }
-        write_json(so_far, rois)
-    write_json(so_far, {roi.name: rois[roi.name] for roi in plan.test})
+        write_json(so_far, {roi.name: rois[roi.name] for roi in plan.test if roi.name in rois})
     so_far.replace(folder / "rois.json")
 
 
